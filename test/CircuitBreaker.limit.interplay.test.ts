@@ -27,7 +27,7 @@ const leak = CircuitBreaker.admit("api", { lease: "20 seconds" })
 describe("permits that were never settled", () => {
   const two: BreakerPolicy.Input = { limit: { max: 2 }, trip: never }
 
-  scenario("make room when they lapse, for a call", two, function* () {
+  scenario("make room for a call when they lapse", two, function* () {
     yield* times(2, leak)
     yield* TestClock.adjust("19 seconds")
     assert.strictEqual((yield* reject()).reason, "Limited")
@@ -69,7 +69,7 @@ describe("callers that wait for a circuit with a limit", () => {
     Resilience.retry({ times: 0, waitForCircuit: "10 minutes" })
   )
 
-  it.effect("all go, also if a reload turns the limit off", () => {
+  it.effect("all start, also if a reload turns the limit off", () => {
     let limit: BreakerPolicy.Input["limit"] = { max: 1 }
     return Effect.gen(function* () {
       const first = yield* hang()
@@ -88,7 +88,7 @@ describe("callers that wait for a circuit with a limit", () => {
   })
 
   scenario(
-    "go soon after a reset, also if the dependency has asked for a minute",
+    "start soon after a reset, also if the dependency has asked clients to wait a minute",
     { limit: true, trip: never },
     function* () {
       yield* CircuitBreaker.open("api")
@@ -123,7 +123,7 @@ describe("callers that wait for a circuit with a limit", () => {
   )
 
   it.effect.prop(
-    "all go, whatever the ends of the calls are",
+    "all start, whatever the outcomes of the calls are",
     [pick("learning", "bounded", "closing"), steps],
     ([kind, history]) =>
       Effect.gen(function* () {

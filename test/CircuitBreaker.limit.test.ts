@@ -23,13 +23,13 @@ const timedOut = Exit.fail("late") as Exit.Exit<string, string>
 const endAll = (calls: ReadonlyArray<Hanging>, exit: Exit.Exit<string, string>) =>
   Effect.forEach(calls, ({ end }) => end(exit))
 
-/** A call of `millis` that then ends so. */
+/** A call that takes `millis`, and then ends with `end`. */
 const lasting = (millis: number, end: Effect.Effect<unknown, unknown> = Effect.void, key?: string) =>
   Effect.exit(CircuitBreaker.protect(Effect.andThen(Effect.sleep(millis), end), "api", { key }))
 
 const timeout = Effect.fail(new Cause.TimeoutError("too late"))
 
-/** `n` calls at once, each of `millis`. Returns their exits. */
+/** Makes `n` calls at once, which take `millis` each. Returns their exits. */
 const burst = (n: number, millis: number, end?: Effect.Effect<unknown, unknown>, key?: string) =>
   Effect.gen(function* () {
     const fibers = yield* times(n, start(lasting(millis, end, key)))
@@ -37,7 +37,7 @@ const burst = (n: number, millis: number, end?: Effect.Effect<unknown, unknown>,
     return yield* Effect.forEach(fibers, Fiber.join)
   })
 
-/** Healthy calls, and then twenty that time out together: a limit of 10 or less begins. */
+/** Makes healthy calls, and then twenty calls that time out together: a limit of 10 or less begins. */
 const overload = (key?: string, calls = 20) =>
   Effect.andThen(
     Effect.repeat(burst(1, 40, Effect.void, key), { times: 9 }),
@@ -63,14 +63,11 @@ describe("a limit", () => {
     const calls = yield* times(limit ?? 0, hang())
     const { message, reason, retryAfter, state: found } = yield* reject()
     assert.deepStrictEqual([reason, found], ["Limited", "Closed"])
-    assert.match(
-      message,
-      /^Circuit "api" lets only as many calls through as its dependency can answer, retry after \d+ms$/
-    )
+    assert.match(message, /^Circuit "api" admits no more calls now because of its limit, retry after \d+ms$/)
     assert.isAtLeast(Duration.toMillis(retryAfter), 50)
     assert.isAtMost(Duration.toMillis(retryAfter), 150)
     yield* endAll(calls.slice(0, 1), Exit.succeed("ok"))
-    // The success has made room for one call, and at most for one more.
+    // The success made room for its own call, and at most for one more.
     yield* hang()
     const { limit: grown = 0 } = yield* inspect()
     assert.include([limit, (limit ?? 0) + 1], grown)
@@ -94,7 +91,7 @@ describe("a limit", () => {
     nothing: [false, undefined]
   }
   for (const [name, [begins, error]] of Object.entries(errors)) {
-    scenario(`${begins ? "begins" : "does not begin"} by failures with ${name}`, limited, function* () {
+    scenario(`${begins ? "begins" : "does not begin"} after failures with ${name}`, limited, function* () {
       yield* burst(20, 30, Effect.fail(error))
       assert.strictEqual((yield* inspect()).limit !== undefined, begins)
     })
@@ -109,20 +106,24 @@ describe("a limit", () => {
     Ignored: [false, Outcome.ignored, new Cause.TimeoutError()]
   }
   for (const [name, [begins, outcome, error]] of Object.entries(outcomes)) {
-    scenario(`${begins ? "begins" : "does not begin"} by calls that are classified as ${name}`, limited, function* () {
-      const call = CircuitBreaker.protect(Effect.fail(error), "api", { classify: () => outcome })
-      yield* times(20, Effect.exit(call))
-      assert.strictEqual((yield* inspect()).limit !== undefined, begins)
-    })
+    scenario(
+      `${begins ? "begins" : "does not begin"} after calls that are classified as ${name}`,
+      limited,
+      function* () {
+        const call = CircuitBreaker.protect(Effect.fail(error), "api", { classify: () => outcome })
+        yield* times(20, Effect.exit(call))
+        assert.strictEqual((yield* inspect()).limit !== undefined, begins)
+      }
+    )
   }
 
-  scenario("begins by calls that are admitted and settled by hand", limited, function* () {
+  scenario("begins after calls that are admitted and settled in two steps", limited, function* () {
     const permits = yield* times(20, CircuitBreaker.admit("api"))
     yield* Effect.forEach(permits, (permit) => CircuitBreaker.settle(permit, Outcome.failure({ overload: true })))
     assert.isAtMost((yield* inspect()).limit ?? Infinity, 10)
   })
 
-  scenario("is not moved by interrupted calls, which make room for others", limited, function* () {
+  scenario("does not change after interrupted calls, which make room for others", limited, function* () {
     const { limit = 0 } = yield* overload()
     yield* TestClock.adjust("6 seconds")
     const calls = yield* times(limit, hang())
@@ -159,7 +160,7 @@ describe("a limit", () => {
   })
 
   scenario(
-    "begins by late successes, if `objective` is set",
+    "begins after late successes, if `objective` is set",
     { ...limited, limit: { objective: "200 millis" } },
     function* () {
       yield* burst(20, 199)
@@ -169,7 +170,7 @@ describe("a limit", () => {
     }
   )
 
-  scenario("is of one key", limited, function* () {
+  scenario("applies to one key", limited, function* () {
     assert.isNumber((yield* overload("a")).limit)
     const calls = yield* times(50, hang({ key: "b" }))
     yield* endAll(calls, Exit.succeed("ok"))
@@ -198,7 +199,7 @@ describe("a limit", () => {
 describe("the circuit of a policy with a limit", () => {
   const policy: BreakerPolicy.Input = { limit: true, trip: Trip.consecutive(5) }
 
-  scenario("does not open by timeouts while a call has succeeded within 10 seconds", policy, function* () {
+  scenario("does not open after timeouts if a call has succeeded within 10 seconds", policy, function* () {
     yield* pass()
     for (let i = 0; i < 9; i++) {
       yield* burst(3, 1_000, timeout)
@@ -206,7 +207,7 @@ describe("the circuit of a policy with a limit", () => {
     }
   })
 
-  scenario("opens by timeouts if nothing succeeds for 10 seconds", policy, function* () {
+  scenario("opens after timeouts if no call succeeds for 10 seconds", policy, function* () {
     const events = yield* recordEvents
     yield* pass()
     for (let i = 0; i < 60; i++) yield* burst(1, 1_000, timeout)
@@ -217,7 +218,7 @@ describe("the circuit of a policy with a limit", () => {
     assert.isAtMost(opened?.at ?? Infinity, 40_000)
   })
 
-  scenario("opens by plain failures in a row only if the streak has lasted a second", policy, function* () {
+  scenario("opens after plain failures in a row only if the streak has lasted a second", policy, function* () {
     yield* pass()
     yield* times(20, fail())
     assert.strictEqual((yield* inspect()).state, "Closed")
@@ -229,14 +230,14 @@ describe("the circuit of a policy with a limit", () => {
     assert.strictEqual((yield* inspect()).state, "Open")
   })
 
-  scenario("opens by a failure rate as ever", { limit: true }, function* () {
+  scenario("opens at a failure rate as without a limit", { limit: true }, function* () {
     yield* times(10, pass())
     yield* times(10, fail())
     assert.strictEqual((yield* inspect()).state, "Open")
   })
 
   scenario(
-    "stays open for 5 seconds, and begins with as many calls as there are probes",
+    "stays open for 5 seconds, and then its limit begins with the number of probes",
     { ...policy, probes: 2 },
     function* () {
       const events = yield* recordEvents
@@ -286,7 +287,7 @@ describe("the circuit of a policy with a limit", () => {
     }
   )
 
-  scenario("is as new after a reset", policy, function* () {
+  scenario("is in its initial state after a reset", policy, function* () {
     yield* overload()
     yield* CircuitBreaker.reset("api")
     assert.strictEqual((yield* inspect()).limit, undefined)
@@ -314,9 +315,7 @@ describe("in mode observe", () => {
     const [began] = (yield* events).filter(({ _tag }) => _tag === "LimitBegan")
     assert.strictEqual(began !== undefined && "mode" in began && began.mode, "observe")
   })
-})
 
-describe("in mode observe, too,", () => {
   scenario("a limit does not end while it would reject calls", { ...limited, mode: "observe" }, function* () {
     yield* overload()
     for (let second = 0; second < 11; second++) {
@@ -422,7 +421,7 @@ describe("callers that wait for a circuit with a limit", () => {
     })
 
   scenario(
-    "go as soon as others end, the oldest first, and never more at once than the limit",
+    "start as soon as other calls end, the oldest first, and never more at once than the limit",
     { limit: { max: 4 } },
     function* () {
       const { fibers, seen } = yield* waiting(60, 40)
@@ -438,7 +437,7 @@ describe("callers that wait for a circuit with a limit", () => {
     }
   )
 
-  scenario("go after a close as the limit grows, and all of them go", { limit: true }, function* () {
+  scenario("all start after a close, as the limit grows", { limit: true }, function* () {
     yield* CircuitBreaker.open("api", { for: "10 seconds" })
     const { fibers, seen } = yield* waiting(200, 40)
     yield* TestClock.adjust("9 seconds")
@@ -449,8 +448,8 @@ describe("callers that wait for a circuit with a limit", () => {
   })
 })
 
-describe("of many calls that share a limit", () => {
-  scenario("a batch rejects only those in excess of it", { limit: { max: 3 } }, function* () {
+describe("of several calls that share a limit", () => {
+  scenario("a batch rejects only the calls in excess of it", { limit: { max: 3 } }, function* () {
     const fiber = yield* start(
       CircuitBreaker.forEach([1, 2, 3, 4, 5], (n) => Effect.as(Effect.sleep(10), n), {
         name: "api",
@@ -466,7 +465,7 @@ describe("of many calls that share a limit", () => {
 })
 
 describe("of the members of a pool", () => {
-  scenario("one with room is chosen, and the pool rejects only if none has room", {}, function* () {
+  scenario("a member with room is chosen, and the pool rejects only if no member has room", {}, function* () {
     const pool = CircuitPool.make("hosts", { members: ["a", "b"], choose: "inOrder", policy: { limit: { max: 1 } } })
     const call = CircuitPool.call(pool, (member) => Effect.as(Effect.sleep(10), member))
     const fibers = yield* times(3, start(Effect.exit(call)))

@@ -406,7 +406,7 @@ describe("Any sequence of calls with any keys", () => {
     readonly fiber: Fiber.Fiber<string, unknown>
   }
 
-  /** Begins a call. Returns it if it runs, and otherwise nothing. */
+  /** Begins a call. Returns the call if it runs, and otherwise `undefined`. */
   const begin = (key: string) =>
     Effect.gen(function* () {
       const answer = yield* Deferred.make<string, string>()
@@ -546,7 +546,7 @@ describe("The keys of a name", () => {
 })
 
 describe("Without a span", () => {
-  scenario("the circuit without a key says nothing about the keys", { cooldown: "10 seconds" }, function* () {
+  scenario("the circuit without a key does not decide for the keys", { cooldown: "10 seconds" }, function* () {
     yield* outage(100)
     yield* expectState("Closed")
     yield* play("FFFFF")
@@ -579,7 +579,7 @@ for (const [title, policy] of [
       yield* pass({ key: "a" })
     })
 
-    scenario("is taken back by a success with any key", policy, function* () {
+    scenario("no longer counts after a success with any key", policy, function* () {
       for (let i = 0; i < 40; i++) {
         yield* Effect.forEach(Array.from({ length: 4 }), () => failAs("name", "a"))
         yield* Effect.forEach(Array.from({ length: 12 }), (_, j) => pass({ key: key(j) }))

@@ -313,7 +313,7 @@ describe("The circuit of a name with a span", () => {
     }
   })
 
-  it("has an answer that changes when its wait is over, and not a millisecond before", () => {
+  it("gives another answer when its wait is over, and not a millisecond before", () => {
     for (const one of heldCases) {
       const { circuit, circuits } = buildHeld(one)
       const found = answer(circuits, circuit, now)
@@ -324,7 +324,7 @@ describe("The circuit of a name with a span", () => {
     }
   })
 
-  it("says the same as the hot paths, and passes all calls unless a call is rejected or probes", () => {
+  it("gives the same answer as the hot paths, and passes all calls unless a call is rejected or is a probe", () => {
     const time = { now: () => now, wall: () => now } as unknown as Time
     for (const one of heldCases) {
       const { circuit, circuits, named } = buildHeld(one)
@@ -338,7 +338,7 @@ describe("The circuit of a name with a span", () => {
     }
   })
 
-  it("says nothing to a key if it is switched off, or only observes while the key enforces", () => {
+  it("does not decide for a key if it is switched off, or only observes while the key enforces", () => {
     for (const policy of [{ enabled: false }, { mode: "observe" }] as const) {
       const { circuit, circuits } = buildHeld({ name: "Open", own: "Closed", isBlocked: false })
       circuit.group.policy = { ...circuit.group.policy, ...policy }
@@ -357,7 +357,7 @@ describe("The circuit of a name with a span", () => {
     assert.strictEqual(told(answer(circuits, circuit, now)), "Admit as NameProbe")
   })
 
-  it("without a span leaves the keys alone", () => {
+  it("does not decide for the keys without a span", () => {
     const { circuit, circuits } = buildHeld({ name: "Open", own: "Closed", isBlocked: false })
     circuit.group.policy = { ...circuit.group.policy, span: false }
     stand(circuit.group, now)
@@ -384,7 +384,7 @@ describe("A dependency", () => {
     )
   })
 
-  it("does not hide the next one, neither in the list nor behind it", () => {
+  it("does not hide another dependency: the next in the list, or its own", () => {
     const circuit = make("api", { dependsOn: ["cache", "db"] }, closed, "eu")
     const cache = make("cache", { dependsOn: ["network"] }, closed)
     const db = (key?: string) => make("db", {}, key === undefined ? closed : open, key)
@@ -401,7 +401,7 @@ describe("A dependency", () => {
     assert.strictEqual(told(answer(find(cache, db), circuit, now)), "Admit as Normal")
   })
 
-  it("that depends on the circuit itself is no reason", () => {
+  it("that depends on the circuit itself does not block it", () => {
     const circuit = make("api", { dependsOn: ["db"] }, open)
     const db = make("db", { dependsOn: ["api"] }, closed)
     assert.strictEqual(told(answer(find(circuit, db), circuit, now)), "Reject, Cooldown by api/ for 9000")

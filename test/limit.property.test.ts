@@ -60,7 +60,7 @@ interface Running {
   readonly isNormal: boolean
 }
 
-/** What the circuit knows, also where no user looks. */
+/** The state of the circuit and of its limit, including fields that are not public. */
 interface Look {
   readonly now: number
   readonly state: string
@@ -68,7 +68,7 @@ interface Look {
   readonly beneath: string
   readonly epoch: number
   readonly inFlight: number
-  /** Exact; `Infinity` if nothing limits the calls. */
+  /** Not rounded down. `Infinity` if nothing limits the calls. */
   readonly limit: number
   readonly holds: boolean
   readonly rest: number
@@ -100,11 +100,11 @@ const look = Effect.gen(function* () {
   return seen
 })
 
-/** The state of a play: the calls in flight, the oldest first, and how many of them the limit does not count. */
+/** The model: the calls in flight, the oldest first, and how many of them the limit does not count. */
 class World {
   readonly running: Array<Running> = []
   lost = 0
-  /** When the calls of `lost` were lost. */
+  /** When the limit stopped counting the calls of `lost`. */
   lostAt = 0
   movedAt = 0
   lastSuccess: number | undefined
@@ -142,7 +142,7 @@ interface Watch {
   readonly onAction?: (before: Look, after: Look, action: string, world: World) => void
 }
 
-/** A close and a reset make the calls in flight not count. */
+/** After a close or a reset, the calls that are in flight do not count. */
 const note = (before: Look, after: Look, world: World, action = ""): void => {
   if (action === "reset" || (before.beneath !== "Closed" && after.beneath === "Closed")) {
     world.lose(after.now)
@@ -330,10 +330,10 @@ describe("in any history of calls, operator actions and reloads", () => {
     })
   )
 
-  everyHistory("what is usual is not learned while a limit holds", (world, history) =>
+  everyHistory("the usual duration is not learned while a limit holds", (world, history) =>
     play(world, history, {
       onEnd: (before, after, one, ending) => {
-        // Without a timeout, only a call alone and what is usual decide when a success is late.
+        // No call has timed out, so only the usual durations decide whether a success is late.
         if (!before.holds || !after.holds || before.limit < 2 || ending !== "success" || !one.isNormal) return
         assert.strictEqual(after.target, before.target)
       }
@@ -341,7 +341,7 @@ describe("in any history of calls, operator actions and reloads", () => {
   )
 
   everyHistory(
-    "a rest is at most 5 seconds or what the dependency asked for, and at most the time since the last success",
+    "a rest is at most 5 seconds or the retryAfter of the dependency, and at most the time since the last success",
     (world, history) =>
       play(world, history, {
         onEnd: (before, after, _, ending, { lastSuccess }) => {
@@ -363,7 +363,7 @@ describe("in any history of calls, operator actions and reloads", () => {
     })
   )
 
-  everyHistory("a close begins with as many calls as there are probes", (world, history) => {
+  everyHistory("after a close, the limit begins with the number of probes", (world, history) => {
     const closes = (before: Look, after: Look): void => {
       if (before.beneath === "Closed" || after.beneath !== "Closed") return
       assert.deepStrictEqual([after.limit, after.rest], [Math.min(after.max, after.probes), 0])
@@ -393,21 +393,19 @@ describe("in any history of calls, operator actions and reloads", () => {
     })
   )
 
-  everyHistory(
-    "if calls then succeed in time, nothing limits them after a rest, the growth and 10 seconds",
-    (world, history) =>
-      Effect.gen(function* () {
-        yield* play(world, history)
-        yield* CircuitBreaker.release(name)
-        while (world.running.length > 0) yield* end(world, "ignored", {})
-        yield* TestClock.adjust("11 minutes")
-        for (let i = 0; i < 300; i++) {
-          yield* call(world, {})
-          yield* end(world, "success", {})
-          yield* TestClock.adjust(100)
-        }
-        assert.isFalse((yield* look).holds)
-      })
+  everyHistory("the limit is infinite again if all later calls succeed in time", (world, history) =>
+    Effect.gen(function* () {
+      yield* play(world, history)
+      yield* CircuitBreaker.release(name)
+      while (world.running.length > 0) yield* end(world, "ignored", {})
+      yield* TestClock.adjust("11 minutes")
+      for (let i = 0; i < 300; i++) {
+        yield* call(world, {})
+        yield* end(world, "success", {})
+        yield* TestClock.adjust(100)
+      }
+      assert.isFalse((yield* look).holds)
+    })
   )
 
   everyHistory("a limit that began is announced once, and so is its end", (world, history) =>

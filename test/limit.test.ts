@@ -106,7 +106,7 @@ interface Seen {
   readonly sinceSuccess: number
 }
 
-/** Plays a history. `onCall` and `onEnd` see each call that is asked for and each end. */
+/** Plays a history. `onCall` is called for each call, admitted or not, and `onEnd` for each end. */
 const play = (
   kind: keyof typeof rulesOf,
   history: ReadonlyArray<Step>,
@@ -150,7 +150,7 @@ const play = (
 
 describe("in any history", () => {
   it.prop(
-    "a call is admitted only below the limit, and always while nothing limits the calls",
+    "a call is admitted only below the limit, and always while the limit is infinite",
     [allRules, histories],
     ([kind, history]) => {
       play(kind, history, {
@@ -196,7 +196,7 @@ describe("in any history", () => {
   )
 
   it.prop(
-    "a rest is at most 5 seconds or what the dependency asked for, and at most the time since the last success",
+    "a rest is at most 5 seconds or the retryAfter of the dependency, and at most the time since the last success",
     [allRules, histories],
     ([kind, history]) => {
       const longest = Math.max(5_000, ...history.map(({ retryAfter }) => retryAfter))
@@ -214,7 +214,7 @@ describe("in any history", () => {
   )
 
   it.prop(
-    "overload counts for the trip only if nothing has succeeded for 10 seconds, and all else counts always",
+    "overload counts for the trip only if no call has succeeded for 10 seconds; other outcomes always count",
     [allRules, histories],
     ([kind, history]) => {
       play(kind, history, {
@@ -228,7 +228,7 @@ describe("in any history", () => {
   )
 
   it.prop(
-    "if calls then succeed in time, nothing limits them after a rest, the growth and 10 seconds",
+    "the limit is infinite again if all later calls succeed in time",
     [allRules, histories],
     ([kind, history]) => {
       let world: World | undefined
@@ -247,7 +247,7 @@ describe("in any history", () => {
   )
 })
 
-// ---- What a limit is for --------------------------------------------------------------------------------------------
+// ---- When a limit begins, and how it changes ------------------------------------------------------------------------
 
 describe("a limit begins", () => {
   it("after more than 4 bad outcomes and a quarter of the calls in flight, at half of the calls in flight", () => {
@@ -263,14 +263,14 @@ describe("a limit begins", () => {
   it.each([
     ["plain failures", "Neutral", 10],
     ["successes that take a hundred times longer, if there is no objective", "Success", 4_000]
-  ] as const)("not by %s", (_, ending, took) => {
+  ] as const)("not after %s", (_, ending, took) => {
     const world = new World()
     world.each(50, "Success", 40)
     world.burst(30, ending, took)
     assert.isFalse(world.limit.holds)
   })
 
-  it("by lateness, if there is an objective", () => {
+  it("after late successes, if there is an objective", () => {
     const world = new World({ objectiveMillis: 200, max: Infinity })
     world.each(50, "Success", 40)
     world.burst(30, "Success", 4_000)
@@ -287,7 +287,7 @@ describe("a limit begins", () => {
   })
 })
 
-it("what is usual is not learned while the limit holds: overload does not become usual", () => {
+it("the usual duration is not learned while the limit holds, so overload does not become usual", () => {
   const world = new World()
   world.each(200, "Success", 40)
   world.burst(40, "TimedOut", 1_000)
@@ -300,7 +300,7 @@ it("what is usual is not learned while the limit holds: overload does not become
   assert.strictEqual(world.limit.target, Math.max(target, 1.5 * 900))
 })
 
-it("a close begins with as many calls as there were probes, and at most doubles them per round trip", () => {
+it("after a close, the limit begins with the number of probes, and at most doubles per round trip", () => {
   const world = new World()
   world.close()
   let last = 1
@@ -312,7 +312,7 @@ it("a close begins with as many calls as there were probes, and at most doubles 
   assert.isAbove(last, 20)
 })
 
-it("five refusals in a row let it wait as long as the dependency asks, and a close ends the wait", () => {
+it("after five refusals in a row, the limit rests as long as the dependency asks, and a close ends the rest", () => {
   const world = new World(learning, () => 0.999)
   world.close()
   world.now += 120_000
@@ -326,7 +326,7 @@ it("five refusals in a row let it wait as long as the dependency asks, and a clo
   assert.strictEqual(world.limit.restMillis(world.now), 0)
 })
 
-it("a limit that begins rests no longer than nothing has succeeded", () => {
+it("a limit that begins rests no longer than the time since the last success", () => {
   const world = new World()
   for (let i = 0; i < 60; i++) world.call()
   world.now += 20_000
@@ -349,7 +349,7 @@ it("the rests of two processes differ", () => {
   assert.isAbove(rest(0.1), 0)
 })
 
-it("calls that began before a close do not count, and a late end of one makes no more room", () => {
+it("calls that began before a close do not count, and their end makes no more room", () => {
   const world = new World()
   for (let i = 0; i < 20; i++) world.call()
   world.now += 5_000
@@ -360,7 +360,7 @@ it("calls that began before a close do not count, and a late end of one makes no
   assert.isFalse(world.limit.admits(21, world.now))
 })
 
-it("calls that hang for 10 seconds do not count any more, so that other calls find out how the dependency is", () => {
+it("calls that hang for 10 seconds no longer count, so that other calls can reach the dependency", () => {
   const world = new World()
   world.close(2)
   assert.deepStrictEqual([world.call(), world.call(), world.call()], [true, true, false])
@@ -371,7 +371,7 @@ it("calls that hang for 10 seconds do not count any more, so that other calls fi
   assert.deepStrictEqual([world.call(), world.call(), world.call()], [true, true, false])
 })
 
-it("a process that starts during an outage reaches full load, although it has not learned what is usual", () => {
+it("a process that starts during an outage reaches full load, although it has not learned the usual duration", () => {
   const world = new World()
   world.close()
   let seed = 1
@@ -383,7 +383,7 @@ it("a process that starts during an outage reaches full load, although it has no
   assert.isAtLeast(world.limit.value, 40)
 })
 
-it("an idle limit is one that nothing would lose: it is infinite, or nothing was rejected or bad for 10 seconds", () => {
+it("a limit is idle if it is infinite, or if no call was rejected or ended badly for 10 seconds", () => {
   const world = new World()
   assert.isTrue(world.limit.isIdle(world.now))
   world.close()

@@ -10,7 +10,7 @@ interface Step {
   readonly after: number
 }
 
-/** The same rules in the plainest form: a list of keys with their latest outcomes, oldest first, and the outcomes so far. */
+/** A model of the rules: a list of the keys with their latest outcomes, oldest first, and a list of all outcomes. */
 class Model {
   memory: ReadonlyArray<{ readonly key: string; readonly failed: boolean }> = []
   run: ReadonlyArray<string> = []
@@ -88,7 +88,7 @@ it.each([1, 7, 8, 12, 31, 32, 33, 60, 1_000])("the memory of %d keys agrees with
   else assert.isAbove(trips, 0)
 })
 
-it("a memory that was cleared behaves as a new one", () => {
+it("a cleared memory behaves like a new one", () => {
   for (let seed = 0; seed < 100; seed++) {
     const evidence = new NameEvidence()
     play(evidence, new Model(), steps(seed, 40))

@@ -18,7 +18,7 @@ const down = async (): Promise<unknown> => {
   throw new Error("down")
 }
 
-/** After how many failures the circuit of a key opens, and for how long. */
+/** The number of failures after which the circuit of a key opens, and the duration of the opening. */
 const opens = async (breaker: ReturnType<typeof createBreaker<[], unknown>>, key: string | undefined) => {
   for (let failures = 1; failures <= 20; failures++) {
     await breaker
@@ -144,7 +144,7 @@ describe("policies of keys", () => {
   }
 })
 
-it("a breaker with a span opens over all keys when nearly all keys fail, and one probe of any key closes it", async () => {
+it("a breaker with a span opens for all keys when nearly all keys fail, and one probe of any key closes it", async () => {
   let isDown = true
   let reached = 0
   const breaker = createBreaker(

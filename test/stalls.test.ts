@@ -437,7 +437,7 @@ describe("A stall that made calls fail", () => {
     it.effect(name, () =>
       Effect.flatMap(makeStalling, (loop) => {
         const lines: Array<Line> = []
-        const stalls = () => lines.filter(({ message }) => message.includes("stood still"))
+        const stalls = () => lines.filter(({ message }) => message.includes("was blocked"))
         return capture(
           lines,
           Effect.provideService(
@@ -460,7 +460,7 @@ describe("A stall that made calls fail", () => {
       for (const call of calls.flat()) yield* Fiber.join(call)
     })
 
-  logged("is said once, with its length and what was ignored", function* (loop, stalls) {
+  logged("is logged once, with its length and the ignored failures", function* (loop, stalls) {
     yield* stalled(loop, 3_000, ["api"])
     assert.deepStrictEqual(
       stalls().map(({ level }) => level),
@@ -468,26 +468,26 @@ describe("A stall that made calls fail", () => {
     )
     assert.match(
       stalls()[0]?.message ?? "",
-      /^The event loop of this process stood still for about 3s\. 2 failures of calls \("api"\) followed from that .* ignored\./
+      /^The event loop of this process was blocked for about 3s\. The failures of 2 calls \("api"\) may be a consequence of that\. Such failures are ignored/
     )
   })
 
-  logged("is said with three names at most, without control characters", function* (loop, stalls) {
+  logged("is logged with at most three names, without control characters", function* (loop, stalls) {
     yield* stalled(loop, 3_000, ["a\u0007", "b", "c", "d", "e"])
-    assert.match(stalls()[0]?.message ?? "", /10 failures of calls \("a[^"]*", "b", "c" and others\)/)
+    assert.match(stalls()[0]?.message ?? "", /The failures of 10 calls \("a[^"]*", "b", "c" and others\)/)
     assert.notInclude(stalls()[0]?.message ?? "", "\u0007")
   })
 
-  logged("is said once a minute at most, and the next line counts what was left out", function* (loop, stalls) {
+  logged("is logged at most once a minute, and the next line counts the failures in between", function* (loop, stalls) {
     for (let i = 0; i < 5; i++) yield* stalled(loop, i === 2 ? 5_000 : 1_000, ["api"])
     assert.strictEqual(stalls().length, 1)
     yield* TestClock.adjust("1 minute")
     yield* stalled(loop, 1_000, ["api"])
     assert.strictEqual(stalls().length, 2)
-    assert.match(stalls()[1]?.message ?? "", /for about 5s\. 10 failures of calls \("api"\)/)
+    assert.match(stalls()[1]?.message ?? "", /for about 5s\. The failures of 10 calls \("api"\)/)
   })
 
-  logged("is not said if no call failed", function* (loop, stalls) {
+  logged("is not logged if no call failed", function* (loop, stalls) {
     const calls = yield* begin(5, CircuitBreaker.protect(loop.answer(50), name))
     yield* loop.detectedStall(3_000)
     yield* TestClock.adjust("2 seconds")

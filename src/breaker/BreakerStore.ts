@@ -129,7 +129,7 @@ export interface SharedOptions extends Options {
   /** The name of this process in events: letters, digits, `.`, `_` and `-`. The layer appends a unique suffix. Default: `process`. */
   readonly process?: string | undefined
   /**
-   * Whether each heartbeat carries a digest: the names of this process's circuits and what they counted since the heartbeat before, at most
+   * Whether each heartbeat carries a digest: the names of this process's circuits and their counts since the previous heartbeat, at most
    * 8 kB. `Operator.overview` and the command line show it. Default: `true`.
    */
   readonly digest?: boolean | undefined
@@ -258,9 +258,10 @@ export const stats: Effect.Effect<Stats, never, BreakerStore> = BreakerStore.use
 }))
 
 /**
- * An effect that reads what is known of the circuits, for a page or a log line that repeats. It has the same type as `Operator.overview`. With
- * a shared store it reads what the fleet knows, and fails if the store fails. Otherwise it reads this process, and never fails: the
- * traffic is then that since its previous run, or since it was made, and `process` of each circuit is empty.
+ * Makes an effect that reads an overview of the circuits, for a page or a log line that repeats. It returns the same type as
+ * `Operator.overview`. With a shared store, it reads the overview of the fleet, and fails if the store fails. Otherwise, it reads the
+ * circuits of this process, and never fails: the traffic is counted since its previous run, or since the effect was made, and `process` of
+ * each circuit is empty.
  *
  * ```ts
  * import { Effect } from "effect"

@@ -208,9 +208,8 @@ const forEachFields = {
  * Runs a call for each item under one circuit. Returns one exit per item, in the order of the items: the result or the error of the call,
  * or the exit of `onOpen` if the circuit rejected the item. A failed item does not stop the others.
  *
- * After the first rejection, the remaining items are rejected without asking the circuit again. (A ramp or a limit rejects only the items in
- * excess.) Calls that have started continue. While the
- * circuit recovers, the items run one at a time as probes, until it is Closed.
+ * After the first rejection, the remaining items are rejected without asking the circuit again, unless a ramp or a limit is the reason.
+ * Calls that have started continue. While the circuit recovers, the items run one at a time as probes, until it is Closed.
  *
  * ```ts
  * import { Effect, Exit } from "effect"

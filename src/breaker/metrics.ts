@@ -131,7 +131,7 @@ export class Series {
     return [...counted, ...this.named(labels, subject)]
   }
 
-  /** The circuit of the name and that of the empty key share a series, as metric systems treat an empty label as a missing one. */
+  /** The circuit without a key and the circuit of the empty key share a series, as metric systems treat an empty label as a missing one. */
   private ofKey(group: NamedGroup, key: string): ReadonlyArray<Metric.Registration> {
     const circuits = () => group.at(key)
     return this.counted({ name: group.name, key }, { groups: () => [], circuits, totals: () => sumOf(circuits()) })
@@ -200,7 +200,7 @@ export class Series {
       this.gauge("in_flight", "Calls in flight", labels, () => read().inFlight),
       this.gauge(
         "limit",
-        "How many calls may be in flight at once in the circuits that are limited now; 0 while none is",
+        "The sum of the limits of the circuits that are limited now; 0 if no circuit is",
         labels,
         () => read().limit
       ),

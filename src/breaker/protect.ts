@@ -26,7 +26,7 @@ export interface CircuitRef {
   readonly name: string
   readonly key: string | undefined
   readonly inline: Partial<Policy> | undefined
-  // The circuit that the latest call found, and its store.
+  /** The store and the circuit of the latest call. */
   registry: Registry | undefined
   circuit: LiveCircuit | undefined
 }
@@ -81,8 +81,8 @@ export const toSubject = (
 })
 
 /**
- * The circuit of a subject. Most calls use the circuit of the call before, because looking it up by its name and key would cost more than
- * the rest of the call, if there are many keys.
+ * The circuit of a subject. The circuit of the previous call is cached, because with many keys, a lookup by name and key costs more than the
+ * rest of the call.
  */
 export const find = (subject: CircuitRef, caller: Caller): LiveCircuit => {
   const { circuit } = subject
@@ -105,11 +105,10 @@ const search = (subject: CircuitRef, caller: Caller): LiveCircuit => {
   return circuit
 }
 
-// All calls of a fiber have the same context, so that of the latest call is cached.
 let latestContext: Context.Context<never> | undefined
 let latestCaller: Caller | undefined
 
-/** The caller of a fiber, and its store. That of the latest context is cached, because all calls of a fiber have the same context. */
+/** The caller of a fiber. The caller of the latest context is cached, because all calls of a fiber have the same context. */
 export const callerOf = (fiber: Fiber.Fiber<unknown, unknown>): Caller => {
   const { context } = fiber
   if (context === latestContext) return latestCaller as Caller
@@ -149,7 +148,7 @@ export const guard = (
 
 /**
  * {@link guard} for a circuit that has been found, inside `Effect.withFiber`. `ended` is called when the call has ended, after its outcome
- * was counted, and also for a call that is part of an enclosing one. It is not called if the circuit rejects the call during a cooldown.
+ * was counted, and also for a call that is part of an enclosing call. It is not called if the circuit rejects the call during a cooldown.
  */
 export const guardAt = (
   fiber: Fiber.Fiber<unknown, unknown>,

@@ -53,7 +53,7 @@ export interface Outage {
 }
 
 /**
- * How many processes agreed that the circuit opens, of all that might have objected.
+ * `processes` of `of` processes agreed to open the circuit.
  *
  * @category models
  */
@@ -109,13 +109,13 @@ export interface HalfOpen {
 }
 
 /**
- * A state that operators set with one or more overrides. One of them decides: `Isolated` before `Disabled`, and of the
- * same kind the one that ends last. The reason, the operator and the times are those of the override that decides.
+ * A state that operators set with one or more overrides. `Isolated` takes precedence over `Disabled`, and between overrides of the same
+ * kind, the override that ends last decides. The reason, the operator and the times are those of the override that decides.
  *
  * - `until`: `Infinity` if the override does not expire.
  * - `others`: the other overrides in force. `under`: the state without overrides.
- * - `spread`: how many milliseconds longer than overrides that expire an opening under them lasts, so that not all processes of a fleet
- *   probe at once. Default: the opening keeps its own end.
+ * - `spread`: if the overrides expire, an opening under them lasts this many milliseconds longer than the overrides, so that not all
+ *   processes of a fleet probe at once. Default: the opening keeps its own end.
  *
  * @category models
  */

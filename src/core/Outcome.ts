@@ -25,16 +25,16 @@ export interface Success {
  * - `weight`: used only by `Trip.weighted` and custom trips. All other trips count one failure. Default: 1.
  * - `retryAfter`: how long the dependency asks clients to wait. If the circuit opens, it stays open at least this long, but at most the
  *   `maxCooldown` of the policy. It does not open the circuit by itself, unless `opens` is set.
- * - `overload`: whether the dependency has too much to do, which lowers the `limit` of a policy. Default: whether the error is a timeout, or
- *   has status 429 or 503.
+ * - `overload`: whether the dependency is overloaded, which lowers the `limit` of a policy. Default: whether the error is a timeout, or has
+ *   status 429 or 503.
  * - `detail`: the text that `inspect` shows. Default: the message of the error.
  * - `scope`: `key` if the failure is about the key of the call, `name` if it concerns all keys of the name alike: the credentials were refused,
  *   or the quota of the account is used up. A failure of a call with a key and with the scope `name` counts for the circuit without a key, and
  *   not for that of the key. While the circuit without a key is open for this reason, it rejects the calls of all keys. Default: `key`.
  * - `opens`: whether the circuit opens at once if the dependency asks clients to wait, as rate limits do, whatever the trip is. It then stays
  *   open for exactly the `retryAfter` of the outcome or of the error, at most 31 days, instead of the `cooldown`. `maxCooldown` does not limit
- *   it, except for an opening on which a fleet agrees. A probe that fails like this opens the circuit again for its `retryAfter`. Without a `retryAfter`, `opens` changes nothing. Default:
- *   `false`.
+ *   it, except for an opening on which a fleet agrees. A probe that fails like this opens the circuit again for its `retryAfter`. Without a
+ *   `retryAfter`, `opens` changes nothing. Default: `false`.
  *
  * @category models
  */

@@ -1,9 +1,9 @@
 /**
- * How many calls of one circuit may be in flight at once, while its dependency can answer only a part of them.
+ * Limits how many calls of one circuit may be in flight at once while its dependency is overloaded.
  *
  * A limit is infinite until there is evidence of overload: timeouts, status 429 or 503, or lateness if an objective is set. Bad
  * outcomes lower it and good outcomes raise it. It is infinite again after ten seconds without a rejection or a bad outcome. A plain
- * failure does not change it, because a fast error is no overload.
+ * failure does not change it, because a fast error is no sign of overload.
  *
  * Time is an argument, in milliseconds of a monotonic clock.
  */
@@ -12,44 +12,43 @@
  * The part of a policy that a limit reads; durations in milliseconds.
  */
 export interface LimitRules {
-  /** A success that takes longer counts as late. 0: the limit learns what is usual, and lateness alone does not begin a limit. */
+  /** A success that takes longer counts as late. 0: the limit learns the usual duration, and lateness alone does not begin a limit. */
   readonly objectiveMillis: number
   /** At most this many calls in flight at any time; `Infinity` for no fixed bound. */
   readonly max: number
 }
 
 /**
- * What the end of one call says to a limit.
+ * What the end of one call tells a limit.
  *
  * - `Success`: the dependency answered.
  * - `TimedOut`: the caller stopped waiting.
- * - `Refused`: the dependency said that it has too much to do, such as status 429 or 503.
- * - `Neutral`: any other failure, or nothing. It changes no limit.
+ * - `Refused`: the dependency said that it is overloaded, for example with status 429 or 503.
+ * - `Neutral`: any other failure. It changes no limit.
  */
 export type Ending = "Success" | "TimedOut" | "Refused" | "Neutral"
 
-/** A good outcome raises the limit by this, and by {@link add} divided by the limit. */
+/** A good outcome raises the limit by {@link up} and by {@link add} divided by the limit. */
 const up = 1 / 4
 const add = 1 / 2
 /** A bad outcome lowers the limit by at most this share. */
 const down = 1 / 2
 /** A limit begins after more bad outcomes than this and a quarter of the calls in flight. */
 const slack = 4
-/** A success is late if it takes this many times the usual duration, */
+/** A success is late if it takes {@link times} the usual duration, or {@link cap} of the time after which callers stop waiting. */
 const times = 5
-/** or this share of the time after which callers stop waiting. */
 const cap = 1 / 2
-/** A call alone may take this many times the duration of a call alone. */
+/** A success is not late if it takes less than this many times the usual duration while no other call is in flight. */
 const alone = 3 / 2
 /** The limit ends after this time without a rejection or a bad outcome. */
 const calmMillis = 10_000
 /** At limit 1 a rest lasts this long at most. */
 const longestRestMillis = 5_000
-/** After this many refusals in a row the limit waits as long as the dependency asked. */
+/** After this many overload outcomes in a row, the limit rests for as long as the dependency asks clients to wait. */
 const refusalsToHeed = 5
 /** The usual duration is learned from one success per this time. */
 const learnEveryMillis = 100
-/** Overload does not open the circuit while a success is younger than this. */
+/** Overload does not open the circuit for this long after a success. */
 export const patienceMillis = 10_000
 /** A streak of failures must have lasted this long to open the circuit. */
 const streakMillis = 1_000
@@ -70,11 +69,11 @@ export class AdaptiveLimit {
   private debt = 0
   /** No call is admitted before then. */
   private restUntil = 0
-  /** When a call was last rejected, or ended badly. */
+  /** The time of the last rejection or bad outcome. */
   private calmSince = 0
-  /** The first call counts as a success, so that its dependency gets time. */
+  /** The time of the last success. The start of the first call counts as one, so that its dependency gets time. */
   private lastSuccess = Number.NEGATIVE_INFINITY
-  /** When a call last began or failed, while the limit is finite. */
+  /** When a call last began or ended. Exact only while the limit is finite. */
   private movedAt = Number.NEGATIVE_INFINITY
   /** Calls in flight that do not count: they began before the circuit closed, or they hang. They began at `lostAt` or earlier. */
   private lost = 0
@@ -95,7 +94,7 @@ export class AdaptiveLimit {
     this.random = random
   }
 
-  /** Takes on the rules of a policy that was reloaded. */
+  /** Applies the rules of a reloaded policy. The limit itself stays. */
   change(rules: LimitRules): void {
     this.rules = rules
   }
@@ -113,7 +112,7 @@ export class AdaptiveLimit {
   /** A success that takes longer than this is late. */
   get target(): number {
     const { objectiveMillis } = this.rules
-    // A process that starts during an outage has not learned what is usual. No success is late then.
+    // A process that starts during an outage has not learned the usual duration, so no success is late.
     const usual = objectiveMillis > 0 ? objectiveMillis : this.base > 0 ? times * this.base : Infinity
     return Math.max(alone * this.solo, Math.min(usual, cap * this.gaveUp))
   }
@@ -136,7 +135,7 @@ export class AdaptiveLimit {
     else if (this.lastSuccess === Number.NEGATIVE_INFINITY) this.lastSuccess = now
   }
 
-  /** A call was rejected because {@link admits} said no. `inFlight` calls are in flight. */
+  /** A call was rejected because {@link admits} returned `false`. `inFlight` calls are in flight. */
   rejected(inFlight: number, now: number): void {
     if (this.limit === Infinity) return
     this.calmSince = now
@@ -149,7 +148,7 @@ export class AdaptiveLimit {
     if (this.lost > 0 && start <= this.lostAt) this.lost--
   }
 
-  /** For how long no call can be admitted, as far as is known: the rest, or 0 if a call only waits for another to end. */
+  /** How long the rest of the limit still lasts, in milliseconds. 0 if there is no rest: a call is then admitted when another one ends. */
   restMillis(now: number): number {
     return this.limit === Infinity ? 0 : Math.max(0, this.restUntil - now)
   }
@@ -159,14 +158,14 @@ export class AdaptiveLimit {
     return Math.ceil(this.restMillis(now) + soonMillis * (1 + 2 * this.random()))
   }
 
-  /** Whether nothing is lost if this limit is replaced by a new one, except what it has learned. */
+  /** Whether a new limit can replace this one without admitting more calls. What this limit has learned is lost. */
   isIdle(now: number): boolean {
     return this.limit === Infinity || (now >= this.restUntil && now - this.calmSince > calmMillis)
   }
 
   /**
-   * {@link ended} for a success while nothing limits the calls and no objective is set, which is the usual end of a call. Returns whether
-   * it was one.
+   * {@link ended} for a success while the limit is infinite and no objective is set, which is the usual end of a call. Otherwise, changes
+   * nothing and returns `false`.
    */
   succeededAsUsual(took: number, now: number): boolean {
     if (this.limit !== Infinity || this.rules.objectiveMillis > 0) return false
@@ -180,9 +179,9 @@ export class AdaptiveLimit {
 
   /**
    * A call of the current epoch ended. `took` is its duration in milliseconds, `inFlight` the number of calls in flight before it
-   * ended, and `retryAfter` for how many milliseconds the dependency asked to be left alone, or 0.
+   * ended, and `retryAfter` how many milliseconds the dependency asks clients to wait, or 0.
    *
-   * Returns whether the trip counts the outcome: it does not count overload while a success is younger than ten seconds.
+   * Returns whether the trip counts the outcome: it does not count overload within ten seconds after a success.
    */
   ended(ending: Ending, took: number, inFlight: number, retryAfter: number, now: number): boolean {
     const isOverload = ending === "TimedOut" || ending === "Refused"
@@ -208,7 +207,7 @@ export class AdaptiveLimit {
     return now - this.lastSuccess >= patienceMillis
   }
 
-  /** A caller stopped waiting, whatever the epoch of the call: how long callers wait is learned from it. */
+  /** A caller stopped waiting after `took` milliseconds. The limit learns from this how long callers wait, whatever the epoch of the call. */
   stoppedWaiting(took: number): void {
     this.gaveUp = this.gaveUp === Infinity ? took : this.gaveUp + (took - this.gaveUp) / 16
   }
@@ -219,8 +218,8 @@ export class AdaptiveLimit {
   }
 
   /**
-   * The circuit has closed: calls come back as fast as the dependency answers them, beginning with as many as there were probes. The
-   * `inFlight` calls that are still in flight began before, and do not count.
+   * The circuit has closed: the limit begins with the number of probes, and grows with successes. The `inFlight` calls that are still in
+   * flight began before, and do not count.
    */
   closed(probes: number, inFlight: number, now: number): void {
     this.limit = probes
@@ -232,7 +231,7 @@ export class AdaptiveLimit {
     this.lose(inFlight, now)
   }
 
-  /** The limit is as new. The `inFlight` calls that are still in flight do not count. */
+  /** Returns the limit to its initial state. The `inFlight` calls that are still in flight do not count. */
   reset(inFlight: number, now: number): void {
     this.closed(Infinity, inFlight, now)
     this.base = 0
@@ -247,7 +246,7 @@ export class AdaptiveLimit {
     this.movedAt = now
   }
 
-  /** There is no evidence yet: learn what is usual, and weigh what goes wrong. */
+  /** Counts an outcome while the limit is infinite. The limit begins if there are too many bad outcomes. */
   private weigh(isBad: boolean, took: number, inFlight: number, now: number): void {
     if (isBad) this.debt++
     else {
@@ -271,7 +270,7 @@ export class AdaptiveLimit {
   }
 
   private lower(isOverload: boolean, took: number, inFlight: number, now: number): void {
-    // A call that was refused at once has cost the dependency little, so it says less.
+    // A call that was refused at once has cost the dependency little, so it counts less.
     const weight = isOverload && this.base > 0 ? Math.min(1, took / this.base) : 1
     this.limit = Math.max(1, this.limit * (1 - (down * weight) / Math.max(this.limit, inFlight)))
     this.calmSince = now
@@ -285,7 +284,7 @@ export class AdaptiveLimit {
     this.debt = 0
   }
 
-  /** Rests for about as long as nothing has succeeded. The rests of several processes differ, so that they do not end together. */
+  /** Rests for a random share of the time since the last success, so that the rests of several processes do not end together. */
   private rest(most: number, now: number): void {
     const share = 1 / 4 + (3 / 4) * this.random()
     this.restUntil = Math.max(this.restUntil, now + Math.min(most, Math.max(0, now - this.lastSuccess) * share))

@@ -16,9 +16,9 @@ const maxCalls = 128
 const assumed = { calls: 10, failures: 5 }
 
 /**
- * What the calls with all keys say about their name: whether nearly all keys fail.
+ * Decides from the calls of all keys of a name whether nearly all keys fail.
  *
- * Two conditions must be true. They are about different ways of being wrong:
+ * Two conditions must be true. Each of them prevents a different wrong decision:
  *
  * - Of the last 32 distinct keys, at least 95 % failed the last time. So a name with some healthy keys does not open, however often the
  *   others fail.

@@ -54,6 +54,6 @@ export const add = (inForce: ReadonlyArray<Override>, next: Override): Overrides
   const before = inForce.find((override) => isSame(override, next))
   const others = inForce.filter((override) => override !== before)
   const sorted = [...others, before === undefined ? next : merge(before, next)].sort(order)
-  // `next` is in it, so it is not empty, which its type does not say.
-  return (sorted.length > maxOverrides ? dropOne(sorted) : sorted) as unknown as Overrides
+  // The type does not say that the list contains `next`, so that it is not empty.
+  return (sorted.length > maxOverrides ? dropOne(sorted) : sorted) as Overrides
 }

@@ -1,3 +1,4 @@
+import { isRecord } from "../core/fields.ts"
 import { toMillis } from "../core/millis.ts"
 import * as Outcome from "../core/Outcome.ts"
 import { parseRetryAfter } from "../core/retryHints.ts"
@@ -15,19 +16,16 @@ interface Reason {
   readonly _tag: string
 }
 
-const isObject = (value: unknown): value is { readonly [name: string]: unknown } =>
-  typeof value === "object" && value !== null
-
 /** The reason of an `AiError`, or a reason that is the error itself. A getter of the error may throw. */
 export const aiReason = (error: unknown): Reason | undefined => {
-  if (!isObject(error)) return undefined
+  if (!isRecord(error)) return undefined
   const reason = errorId in error ? error["reason"] : reasonId in error ? error : undefined
-  return isObject(reason) && typeof reason["_tag"] === "string" ? (reason as Reason) : undefined
+  return isRecord(reason) && typeof reason["_tag"] === "string" ? (reason as Reason) : undefined
 }
 
 const responseOf = ({ http }: Reason): { readonly [name: string]: unknown } | undefined => {
-  const response = isObject(http) ? http["response"] : undefined
-  return isObject(response) ? response : undefined
+  const response = isRecord(http) ? http["response"] : undefined
+  return isRecord(response) ? response : undefined
 }
 
 const statusOf = (reason: Reason): number | undefined => {
@@ -41,10 +39,10 @@ const failing = (reason: Reason, options?: Parameters<typeof Outcome.failure>[0]
   return Outcome.failure({ detail, ...options })
 }
 
-/** Whether the provider has more to do than it can: 529 is the status of Anthropic for this. */
+/** Whether a status means that the provider is overloaded. Anthropic uses 529 for this. */
 const isOverload = (status: number | undefined): boolean => status === 429 || status === 503 || status === 529
 
-/** The outcome of an error whose kind says nothing: that of its status, if the provider answered. */
+/** The outcome of an error of an unknown kind: by its status, if the provider answered. */
 const byStatus = (reason: Reason): Outcome.Outcome => {
   const status = statusOf(reason)
   if (status === 401 || status === 402) return failing(reason, { scope: "name" })
@@ -54,7 +52,7 @@ const byStatus = (reason: Reason): Outcome.Outcome => {
   return Outcome.success
 }
 
-/** The module of an error whose output came from a model, such as `LanguageModel` or `AnthropicLanguageModel`. Clients have other names. */
+/** Whether the module of an error is a model, such as `LanguageModel` or `AnthropicLanguageModel`, and not the client of a provider. */
 const isOfModel = (module: unknown): boolean => typeof module === "string" && module.endsWith("Model")
 
 /** What an error of `effect/ai` says about the health of its provider. `module` is where the error was made, if that is known. */
@@ -73,7 +71,7 @@ export const ofAiReason = (reason: Reason, module?: unknown): Outcome.Outcome =>
         : failing(reason, isOverload(statusOf(reason)) ? { overload: true } : undefined)
     case "NetworkError":
       return reason["reason"] === "TransportError" ? failing(reason) : Outcome.ignored
-    // The provider answered: it refused the prompt, or its model answered what the caller cannot use.
+    // The provider answered: it refused the prompt, or the answer of its model is not usable for the caller.
     case "ContentPolicyError":
     case "InvalidRequestError":
     case "StructuredOutputError":
@@ -82,7 +80,7 @@ export const ofAiReason = (reason: Reason, module?: unknown): Outcome.Outcome =>
       return Outcome.success
     case "InvalidOutputError":
       if (module === undefined) return Outcome.ignored
-      // The client of a provider reports a response that was cut, or is no JSON, in this way.
+      // The client of a provider uses this error for a truncated response and for invalid JSON.
       return isOfModel(module) ? Outcome.success : failing(reason)
     case "InvalidResponseError":
       return failing(reason)
@@ -104,8 +102,8 @@ export const aiHint = (reason: Reason, now: number): number | undefined => {
   const { resetAt, retryAfter } = reason
   const given = retryAfter === undefined ? undefined : toMillis(retryAfter)
   if (given !== undefined && given >= 0) return given
-  const reset = isObject(resetAt) ? resetAt["epochMilliseconds"] : undefined
+  const reset = isRecord(resetAt) ? resetAt["epochMilliseconds"] : undefined
   if (typeof reset === "number") return Math.max(0, reset - now)
   const headers = responseOf(reason)?.["headers"]
-  return isObject(headers) ? parseRetryAfter(headers, now, statusOf(reason)) : undefined
+  return isRecord(headers) ? parseRetryAfter(headers, now, statusOf(reason)) : undefined
 }

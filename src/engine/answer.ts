@@ -56,7 +56,7 @@ const pass = {
 const overLimit: Pass = { _tag: "Pass", why: "Observed", overLimit: true }
 
 /**
- * Decides about a call of a circuit at the time `now`. It looks at `enabled`, the overrides, the dependencies, the state of the circuit,
+ * Decides about a call of a circuit at the time `now`. It reads `enabled`, the overrides, the dependencies, the state of the circuit,
  * and the limit, in this order. The first one that rejects the call gives the reason.
  *
  * This function is the only one that decides this. It changes nothing and does not ask the store. If `enabled` is an effect or a
@@ -78,18 +78,18 @@ const byState = (circuits: Circuits, circuit: LiveCircuit, now: number, observes
   if (state._tag === "Isolated") return reject(circuits, circuit, now, "Isolated", observes, by)
   const blocker = blockerOf(circuits, circuit, now)
   if (blocker !== undefined) return reject(circuits, circuit, now, "Dependency", observes, blocker)
-  const result = toldBy(circuits, circuit, by, state, now, observes)
+  const result = ofState(circuits, circuit, by, state, now, observes)
   if (result._tag === "Reject" || result._tag === "Pass") return result
   // A probe of the name has to pass the circuit of its key, too.
   if (by !== circuit) {
-    const own = toldBy(circuits, circuit, circuit, Circuit.expire(circuit.control.value, now), now, observes)
+    const own = ofState(circuits, circuit, circuit, Circuit.expire(circuit.control.value, now), now, observes)
     return own._tag === "Admit" ? admit.NameProbe : own
   }
   return result === admit.Normal && rampingName(circuit, now) !== undefined ? admit.Ramp : result
 }
 
-/** What the state of the circuit itself, or of its name, says about a call. */
-const toldBy = (
+/** The answer by the state of `by`: the circuit itself, or the circuit of its name. */
+const ofState = (
   circuits: Circuits,
   circuit: LiveCircuit,
   by: LiveCircuit,
@@ -122,7 +122,7 @@ export const refused = (
 ): Pass | Reject => reject(circuits, circuit, now, reason, circuit.policy.mode === "observe", by)
 
 /**
- * The circuit that the error of a rejection is about: the circuit of the call, or the circuit of its name if that one is open over all keys.
+ * The circuit that the error of a rejection is about: the circuit of the call, or the circuit of its name if that circuit decided.
  */
 export const subjectOf = (circuit: LiveCircuit, { by, reason }: Reject): LiveCircuit =>
   reason === "Isolated" || reason === "Dependency" ? circuit : by

@@ -36,6 +36,7 @@ type Running = Fiber.Fiber<unknown, unknown>
 
 type PermitAndEffect = Permit & Effect.Effect<unknown, unknown>
 
+// `Effectable.Mixin` does not pass the fiber to the effect, so the class gets the prototype of an effect here. The cast adds its type.
 const PermitAndEffect = class extends Permit {} as unknown as abstract new (
   ...args: ConstructorParameters<typeof Permit>
 ) => PermitAndEffect

@@ -2,6 +2,7 @@ import type * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import { identity } from "effect/Function"
+import { isRecord } from "../core/fields.ts"
 import { foreignText } from "../core/foreign.ts"
 import type { Ending } from "../core/limit.ts"
 import { toMillis } from "../core/millis.ts"
@@ -44,10 +45,7 @@ interface ResponseLike {
 /** Whether a status means that the server cannot answer now. All other statuses are answers. */
 export const isFailureStatus = (status: number): boolean => status >= 500 || status === 429 || status === 408
 
-const isObject = (value: unknown): value is { readonly [name: string]: unknown } =>
-  typeof value === "object" && value !== null
-
-const isResponse = (value: unknown): value is ResponseLike => isObject(value) && value[responseId] !== undefined
+const isResponse = (value: unknown): value is ResponseLike => isRecord(value) && value[responseId] !== undefined
 
 const ofResponse = ({ status }: ResponseLike): Outcome.Outcome =>
   isFailureStatus(status) ? Outcome.failure({ detail: `HTTP ${status}` }) : Outcome.success
@@ -62,8 +60,8 @@ const ofHttpError = (error: object): Outcome.Outcome => {
 // ---- The default outcome --------------------------------------------------------------------------------------------
 
 /**
- * A defect or an error is a Failure, except for some errors of Effect's `HttpClient` and of its `effect/ai`. An interruption or the rejection of another
- * policy is Ignored.
+ * A defect or an error is a Failure, except for some errors of Effect's `HttpClient` and `effect/ai`. An interruption or the rejection of
+ * another policy is Ignored.
  */
 export const defaultFailure = (cause: Cause.Cause<unknown>): Outcome.Outcome => {
   let outcome: Outcome.Outcome | undefined
@@ -84,7 +82,7 @@ export const defaultFailure = (cause: Cause.Cause<unknown>): Outcome.Outcome => 
 const plainFailure = Outcome.failure()
 
 const ofError = (error: unknown): Outcome.Outcome => {
-  if (!isObject(error)) return plainFailure
+  if (!isRecord(error)) return plainFailure
   if (errorId in error) return ofHttpError(error)
   const reason = aiReason(error)
   return reason === undefined ? plainFailure : ofAiReason(reason, error["module"])
@@ -112,7 +110,7 @@ const hintIn = (error: { readonly [name: string]: unknown }, now: number): numbe
   const given =
     duration ?? (typeof retryAfter === "string" ? parseRetryAfter({ "retry-after": retryAfter }, now) : undefined)
   const response = [error, error["response"], error["$response"]].find(
-    (one) => isObject(one) && isObject(one["headers"])
+    (one) => isRecord(one) && isRecord(one["headers"])
   )
   const read = response === undefined ? undefined : hintOfResponse(response, now)
   return larger(read, given !== undefined && given >= 0 ? Math.min(longest, given) : undefined)
@@ -130,13 +128,13 @@ const hintOfResponse = (response: unknown, now: number): number | undefined => {
  */
 export const hintOfError = (error: unknown, now: number): number | undefined => {
   try {
-    if (!isObject(error)) return undefined
+    if (!isRecord(error)) return undefined
     const reason = aiReason(error)
     if (reason !== undefined) {
       const millis = aiHint(reason, now)
       return millis === undefined ? undefined : Math.min(longest, millis)
     }
-    return hintIn(error, now) ?? (isObject(error["cause"]) ? hintIn(error["cause"], now) : undefined)
+    return hintIn(error, now) ?? (isRecord(error["cause"]) ? hintIn(error["cause"], now) : undefined)
   } catch {
     // A getter of the error may throw.
     return undefined
@@ -150,8 +148,8 @@ export const hintOfError = (error: unknown, now: number): number | undefined => 
 export const noRetryHeader = "x-envoy-overloaded"
 
 const forbids = (value: unknown): boolean => {
-  const headers = isObject(value) ? value["headers"] : undefined
-  if (!isObject(headers)) return false
+  const headers = isRecord(value) ? value["headers"] : undefined
+  if (!isRecord(headers)) return false
   const read = (name: string) => (headers instanceof Headers ? headers.get(name) : headers[name])
   return (read(noRetryHeader) ?? undefined) !== undefined || read("x-should-retry") === "false"
 }
@@ -160,9 +158,9 @@ const forbids = (value: unknown): boolean => {
 export const forbidsRetry = (error: unknown): boolean =>
   safely(
     () =>
-      isObject(error) &&
+      isRecord(error) &&
       [error, error["response"], error["$response"], error["cause"]].some(
-        (one) => forbids(one) || (isObject(one) && forbids(one["response"]))
+        (one) => forbids(one) || (isRecord(one) && forbids(one["response"]))
       ),
     false
   )
@@ -192,16 +190,16 @@ export const hintMillis = (
 const isRefusal = (status: unknown): boolean => status === 429 || status === 503
 
 const refuses = (value: unknown): boolean =>
-  isObject(value) && (isRefusal(value["status"]) || isRefusal(value["statusCode"]))
+  isRecord(value) && (isRefusal(value["status"]) || isRefusal(value["statusCode"]))
 
 const isTimeout = (error: unknown): boolean =>
-  isObject(error) &&
+  isRecord(error) &&
   (error["_tag"] === "TimeoutError" || error["name"] === "TimeoutError" || error["code"] === "ETIMEDOUT")
 
 const endingOfError = (error: unknown): Ending => {
-  if (!isObject(error)) return "Neutral"
+  if (!isRecord(error)) return "Neutral"
   // An error of Effect's `HttpClient` has its response, or the error of the platform, in its reason.
-  const reason = isObject(error["reason"]) ? error["reason"] : {}
+  const reason = isRecord(error["reason"]) ? error["reason"] : {}
   if (isTimeout(error) || isTimeout(error["cause"]) || isTimeout(reason["cause"])) return "TimedOut"
   const refused = [error, error["response"], error["$response"], reason["response"]].some(refuses)
   return refused ? "Refused" : "Neutral"
@@ -213,7 +211,7 @@ const endingOfExit = (exit: Exit.Exit<unknown, unknown>): Ending => {
   return failed?._tag === "Fail" ? endingOfError(failed.error) : "Neutral"
 }
 
-/** What a failure says to the limit of its circuit: whether the caller stopped waiting, or the dependency has too much to do. */
+/** The kind of a failure for the limit of its circuit: whether the caller stopped waiting, or the dependency is overloaded. */
 export const endingOf = ({ overload }: Outcome.Failure, exit: Exit.Exit<unknown, unknown> | undefined): Ending => {
   if (overload === false) return "Neutral"
   // Reading a property may throw, for example of a proxy.

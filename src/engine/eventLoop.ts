@@ -8,7 +8,7 @@ import { isFakeTime, monotonicMillis, nowOf } from "./time.ts"
  * How a stall is detected. If a timer fires more than `lateMillis` after it was due, the event loop did not run in between. Every timer
  * of the library that decides about a call reports this (`timers.ts` and `timeout.ts`). A call may have no such timer. So while calls are
  * in flight, one check timer for the whole process fires every `checkMillis`. It does not keep the process alive, and it costs a call two
- * additions and a comparison. Before an outcome counts, the circuit also looks whether the check timer is overdue.
+ * additions and a comparison. Before an outcome counts, the circuit also checks whether the check timer is overdue.
  *
  * What follows from a stall:
  * - A timer that was due during the stall gives the call more time, so that input that has arrived can be read: as much as the

@@ -1,6 +1,6 @@
 import * as Effect from "effect/Effect"
 
-/** Two effects that may be left to do, one after the other. */
+/** Two effects in sequence. Either of them may be absent. */
 export const inTurn = (
   first: Effect.Effect<void> | undefined,
   second: Effect.Effect<unknown> | undefined

@@ -27,7 +27,7 @@ export const limitSees = (
   return limit.ended(ending, own, inFlight + 1, Math.min(hint, policy.maxCooldownMillis), now)
 }
 
-/** Announces that the limit of a circuit has begun or ended since the last announcement. `undefined` if neither has happened. */
+/** Announces that the limit of a circuit has begun or ended since the last announcement. Returns the effect that logs it, if there is one. */
 export const limitNews = (
   runtime: Runtime,
   circuit: LiveCircuit,
@@ -53,12 +53,10 @@ export const limitNews = (
   )
 }
 
-/** Adds the announcement of {@link limitNews} to what else follows from the end of a call. */
+/** Adds the announcement of {@link limitNews} to the other effects of the end of a call. */
 export const withLimitNews = (
   runtime: Runtime,
   circuit: LiveCircuit,
   now: number,
   rest: Effect.Effect<unknown> | undefined
-): Effect.Effect<void> | undefined => {
-  return inTurn(limitNews(runtime, circuit, now), rest)
-}
+): Effect.Effect<void> | undefined => inTurn(limitNews(runtime, circuit, now), rest)

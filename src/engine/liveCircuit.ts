@@ -93,7 +93,7 @@ export interface Group {
   forced: boolean
   /** Whether `single` also decides for the circuits with keys, and calls with keys may count for it. See `nameCircuit.ts`. */
   governs: boolean
-  /** Whether `single` holds back calls of all keys now: it governs, and it is not Closed, or it ramps. */
+  /** Whether `single` can now reject calls of all keys: it governs, and it is not Closed or its ramp is not over. */
   held: boolean
   readonly declared: boolean
   /**
@@ -154,7 +154,7 @@ export class LiveCircuit implements Totals {
   basis: Policy
   /** Whether only the state and the limit decide, and no flag, mode, dependency or call in flight. */
   plain = true
-  /** The limit of the policy. */
+  /** `undefined` if the policy has no limit. */
   limit: AdaptiveLimit | undefined = undefined
   /** The calls in flight, oldest first. Kept only if the trip has a rule about stuck calls. */
   runningSince: Map<InFlight, number> | undefined = undefined
@@ -182,7 +182,7 @@ export class LiveCircuit implements Totals {
   /** When the state began, in milliseconds since 1970. 0 before the first transition. */
   movedAt = 0
   budget: RetryBudget | undefined = undefined
-  /** Of successful calls with a deadline; `undefined` if there was none. */
+  /** The durations of successful calls with a deadline; `undefined` if there was no such call. */
   durations: RecentDurations | undefined = undefined
   /** `undefined` while the circuit is healthy. */
   fleetState: FleetState | undefined = undefined
@@ -198,7 +198,7 @@ export class LiveCircuit implements Totals {
   limitedSince: number | undefined = undefined
   /** Called when a call of a circuit with a limit leaves, so that a waiting call can begin. */
   onLeft: (() => void) | undefined = undefined
-  /** What calls with keys mean for this circuit, if it has no key. `undefined` while they mean nothing. */
+  /** What calls with keys mean for this circuit, if it has no key. `undefined` until such a call counts. */
   asName: NameState | undefined = undefined
 
   constructor(group: Group, key: string | undefined) {

@@ -31,7 +31,7 @@ export interface EventContext {
   readonly last?: string | undefined
 }
 
-/** The most characters of a reason in a log line. An operator may have given a reason of any length. */
+/** Maximum length of a reason in a log line. An operator may have given a reason of any length. */
 const longestReason = 500
 
 /** Whether an open circuit got another end: the fleet opened it, too, or an operator opened it again. */

@@ -19,7 +19,7 @@ export interface Moved {
   readonly counts: Transition["counts"]
 }
 
-/** A move, and what it leaves to do on the fiber of the caller. */
+/** A move, and the effect that the fiber of the caller still has to run: it writes the span and the log. */
 export interface MovedNow extends Moved {
   readonly news: Effect.Effect<void> | undefined
 }
@@ -75,7 +75,7 @@ const step = (
   if (process !== undefined && circuit.fleetState !== undefined) circuit.fleetState.record.adopted = to.epoch
   const counts = from.epoch === to.epoch ? undefined : circuit.lastSeen(from.epoch, now)
   if (keepsEvidence(from, to, why)) circuit.carry(from.epoch, to.epoch)
-  // Before the first call of the new epoch asks the limit.
+  // The limit must know before the first call of the new epoch asks it.
   if (why === "Reset") circuit.limit?.reset(circuit.inFlight, now)
   else if (!isClosedBeneath(from) && isClosedBeneath(to) && !isOfKeys(circuit)) {
     circuit.limit?.closed(circuit.policy.probes, circuit.inFlight, now)
@@ -160,7 +160,7 @@ export const expire = (runtime: Runtime, circuit: LiveCircuit): Effect.Effect<un
 
 /**
  * After the commit, if a new epoch began: updates counts, starts or stops the health check, informs the peers, and announces the move.
- * Returns what is left to do on the fiber of the caller: its span and its log.
+ * Returns the effect that the fiber of the caller still has to run: it writes the span and the log.
  */
 const follow = (
   runtime: Runtime,
@@ -197,7 +197,7 @@ const follow = (
   if (circuit === circuit.group.single) stand(circuit.group)
   runtime.checkHealth(circuit)
   if (process === undefined) runtime.peers?.moved(circuit, from, to, why)
-  // A move that is neither logged nor heard costs a fifth less without its event.
+  // A move costs a fifth less without its event, so no event is made that is neither logged nor observed.
   if (!isHeard(runtime)) return limitNews(runtime, circuit, now, "Closed")
   const event = toTransition(from, to, now, circuit.policy, {
     circuit: circuit.group.name,

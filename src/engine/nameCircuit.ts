@@ -2,10 +2,10 @@ import type * as Effect from "effect/Effect"
 import { NameEvidence } from "../core/nameEvidence.ts"
 import type { Failure } from "../core/Outcome.ts"
 import type { LiveCircuit, NameState } from "./liveCircuit.ts"
-import { openAtOnce, openTripped } from "./opening.ts"
+import { openTripped } from "./opening.ts"
 import type { Registry } from "./registry.ts"
 import { governs, stand } from "./standing.ts"
-import { judge } from "./tripping.ts"
+import { judgeFailure } from "./tripping.ts"
 
 /*
  * The circuit without a key, as the circuit of its name.
@@ -49,7 +49,7 @@ const stateOf = (name: LiveCircuit): NameState => {
   return name.asName
 }
 
-/** Counts a success with a key. It is a ballot against an opening of the name. */
+/** Counts a success with a key. It counts against an opening of the name. */
 export const succeeded = (registry: Registry, { circuit }: KeyedCall, slow: boolean, now: number): void => {
   const name = registry.nameOf(circuit)
   const state = stateOf(name)
@@ -93,7 +93,7 @@ export const failed = (
 export const failedAsName = (
   registry: Registry,
   { circuit, start }: KeyedCall,
-  { opens, weight }: Failure,
+  failure: Failure,
   slow: boolean,
   now: number,
   hintMillis: number,
@@ -110,11 +110,8 @@ export const failedAsName = (
   if (control._tag !== "Closed" || start < control.since) return undefined
   state.countsKeys = true
   name.keepFailure({ at: runtime.time.wall(), error })
-  name.seenIn(control.epoch).recordFailure(now, slow, weight, hintMillis)
-  const opening =
-    opens === true && hintMillis > 0
-      ? openAtOnce(runtime, name, control.epoch, now, hintMillis)
-      : judge(runtime, name, control.epoch, now, name.policy.trip)
+  name.seenIn(control.epoch).recordFailure(now, slow, failure.weight, hintMillis)
+  const opening = judgeFailure(runtime, name, control.epoch, now, failure, hintMillis)
   if (opening === undefined) runtime.peers?.failed(name, now)
   return opening
 }

@@ -2,6 +2,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Circuit from "../core/Circuit.ts"
 import { foreignText } from "../core/foreign.ts"
+import type { Failure } from "../core/Outcome.ts"
 import { printableCircuit } from "../core/printable.ts"
 import { openFor } from "./cooldown.ts"
 import type { LiveCircuit } from "./liveCircuit.ts"
@@ -65,6 +66,9 @@ export const openTripped = (
 
 /** The longest opening that a dependency can ask for with a failure that opens the circuit by itself: 31 days. */
 const longestAsked = 2_678_400_000
+
+/** Whether a failure opens the circuit by itself. A classifier may return a failure without the field `opens`. */
+export const opensAtOnce = ({ opens }: Failure, hintMillis: number): boolean => opens === true && hintMillis > 0
 
 /** Opens a Closed circuit for `hintMillis`, after a failure that opens it by itself. */
 export const openAtOnce = (

@@ -21,15 +21,15 @@ import { limitSees, withLimitNews } from "./limits.ts"
 import { type InFlight, type LiveCircuit, Permits } from "./liveCircuit.ts"
 import { failed, failedAsName, isLate, succeeded } from "./nameCircuit.ts"
 import type { Enclosing } from "./nesting.ts"
-import { noteAsked, openAtOnce } from "./opening.ts"
+import { noteAsked, opensAtOnce } from "./opening.ts"
 import { type Lease, type ProbeOutcome, settleProbe } from "./probes.ts"
 import type { Registry } from "./registry.ts"
-import { judge } from "./tripping.ts"
+import { judge, judgeFailure } from "./tripping.ts"
 
 /** `Waiting`: not admitted yet. `Asking`: not admitted yet, the flag of the policy is running. */
 type Kind = "Waiting" | "Asking" | "Normal" | "Probe" | "Pass" | "Settled"
 
-/** What most permits do not need: probes, permits that expire, calls of a tenant, and calls that may contain other calls have it. */
+/** Fields for probes, permits that expire, calls of a tenant, and calls that may contain other calls. Most permits need none of them. */
 export class PermitDetails {
   readonly tenant: string | undefined
   /** After how many milliseconds the permit of a caller that settles the call itself expires. 0 for calls that are effects. */
@@ -82,7 +82,6 @@ export class Permit implements InFlight {
     return this.details?.tenant
   }
 
-  /** The details, made if there are none. */
   protected detailed(): PermitDetails {
     this.details ??= new PermitDetails(undefined, 0)
     return this.details
@@ -251,14 +250,11 @@ export class Permit implements InFlight {
     if (isOfKey && isLate(this)) return undefined
     const counts = circuit.limit === undefined || limitSees(runtime, circuit, ending, this.start, hint, now)
     let opening = isOfKey ? failed(this.registry, this, now, hint, detail, ending !== "Neutral") : undefined
-    // While other calls succeed, overload is a matter of the limit. It is no evidence that the dependency is down.
-    if (!counts && !(outcome.opens === true && hint > 0)) return withLimitNews(runtime, circuit, now, opening)
+    // While other calls succeed, overload only lowers the limit. It is no evidence that the dependency is down.
+    if (!counts && !opensAtOnce(outcome, hint)) return withLimitNews(runtime, circuit, now, opening)
     circuit.seenIn(this.epoch).recordFailure(now, slow, outcome.weight, hint)
     // If the name opens, the circuit of the key keeps its streak.
-    opening ??=
-      outcome.opens === true && hint > 0
-        ? openAtOnce(runtime, circuit, this.epoch, now, hint)
-        : judge(runtime, circuit, this.epoch, now, circuit.policy.trip)
+    opening ??= judgeFailure(runtime, circuit, this.epoch, now, outcome, hint)
     if (opening === undefined) runtime.peers?.failed(circuit, now)
     return circuit.limit === undefined
       ? (opening as Effect.Effect<void> | undefined)
@@ -266,9 +262,9 @@ export class Permit implements InFlight {
   }
 
   /** Notes the `retryAfter` of a failed probe. */
-  private heed({ opens }: Outcome.Failure, hint: number, now: number): void {
+  private heed(failure: Outcome.Failure, hint: number, now: number): void {
     this.circuit.seenIn(this.epoch).heed(now, now + hint)
-    if (opens === true) noteAsked(this.circuit, this.epoch, now, hint)
+    if (opensAtOnce(failure, hint)) noteAsked(this.circuit, this.epoch, now, hint)
   }
 
   protected ignore(probe: boolean): Effect.Effect<void> | undefined {

@@ -25,7 +25,7 @@ export interface Lease {
   readonly epoch: number
   readonly lease: number
   readonly now: number
-  /** What is left to do on the fiber of the caller. */
+  /** The effect that the fiber of the caller still has to run. */
   readonly news: Effect.Effect<void> | undefined
 }
 
@@ -45,8 +45,8 @@ export const takeLease = (registry: Registry, circuit: LiveCircuit): Lease | und
 }
 
 /**
- * Returns the lease of a probe, and moves the circuit according to its outcome. A success moves it at once. The effect is what is left to
- * do.
+ * Returns the lease of a probe, and moves the circuit according to its outcome. A success moves it at once. The
+ * caller has to run the effect that is returned.
  */
 export const settleProbe = (
   runtime: Runtime,

@@ -56,10 +56,10 @@ export class StallReport {
     const length = Duration.format(Duration.millis(Math.round(this.longest / 100) * 100))
     const names = [...this.names].map((name) => `"${printable(name)}"`).join(", ")
     const circuits = `${names}${this.hasMore ? " and others" : ""}`
-    const failures = this.failures === 1 ? "1 failure of a call" : `${this.failures} failures of calls`
+    const failures = this.failures === 1 ? "The failure of 1 call" : `The failures of ${this.failures} calls`
     return (
-      `The event loop of this process stood still for about ${length}. ${failures} (${circuits}) followed from that and ` +
-      "say nothing about the dependency, so they are ignored. Look for code that blocks, long garbage collections, or a paused container."
+      `The event loop of this process was blocked for about ${length}. ${failures} (${circuits}) may be a consequence of that. ` +
+      "Such failures are ignored, because they say nothing about the dependency. Look for code that blocks, long garbage collections, or a paused container."
     )
   }
 }

@@ -2,8 +2,8 @@ import * as Circuit from "../core/Circuit.ts"
 import type { Group, LiveCircuit } from "./liveCircuit.ts"
 
 /**
- * The circuit whose state decides now: the circuit itself, or the circuit without a key if that one has an override, or if it governs the
- * keys and is not Closed. If both have an override, one that isolates decides.
+ * The circuit whose state decides now. The circuit without a key decides if it has an override, or if it governs the keys and is not
+ * Closed. Otherwise, the circuit itself decides. If both have an override, `Isolated` takes precedence.
  */
 export const deciding = (circuit: LiveCircuit, now: number): LiveCircuit => {
   const { forced, held, single } = circuit.group

@@ -221,7 +221,8 @@ const { process } = globalThis as Global
 /** Runs a function outside the asynchronous context of a call, which the shared timer would otherwise keep in memory. */
 const outside = process?.getBuiltinModule?.("node:async_hooks")?.AsyncLocalStorage?.snapshot?.()
 
-// With the types of the DOM, `setTimeout` returns a number. The shared timer is used only if it returns an object: see `canShare`.
+// Both casts: with the types of the DOM, `setTimeout` returns a number. The shared timer is used only if it returns an object, see
+// `canShare`.
 const setShared = (run: () => void, millis: number): Handle =>
   (outside === undefined ? realSetTimeout(run, millis) : outside(realSetTimeout, run, millis)) as unknown as Handle
 

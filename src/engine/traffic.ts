@@ -46,7 +46,7 @@ function* circuitsOf({ keyed, overflow, single }: NamedGroup): Generator<LiveCir
   if (overflow !== undefined) yield overflow
 }
 
-/** The keys that are not Closed come first, and then those with most failures. */
+/** Keys that are not Closed come first, and then the keys with the most failures. */
 const isWorse = (a: WorstKey, b: WorstKey): boolean =>
   (a.state === "Closed") === (b.state === "Closed") ? a.failures > b.failures : b.state === "Closed"
 
@@ -57,11 +57,10 @@ const keep = (worst: Array<WorstKey>, one: WorstKey): void => {
   if (worst.length > mostKeys) worst.pop()
 }
 
-/** What one reading found. */
 export interface TrafficReading {
   readonly millis: number
   readonly names: ReadonlyArray<NameDigest>
-  /** Begins the next period at this reading. Otherwise the period goes on. */
+  /** Begins the next period at this reading. If it is not called, the period continues. */
   readonly begin: () => void
 }
 

@@ -1,8 +1,9 @@
 import type * as Effect from "effect/Effect"
+import type { Failure } from "../core/Outcome.ts"
 import * as Trip from "../core/Trip.ts"
 import { reportOnce } from "./announce.ts"
 import type { LiveCircuit } from "./liveCircuit.ts"
-import { openTripped } from "./opening.ts"
+import { openAtOnce, opensAtOnce, openTripped } from "./opening.ts"
 import type { Runtime } from "./runtime.ts"
 
 /** Evaluates a trip. If it trips, returns the effect that opens the circuit. */
@@ -23,3 +24,16 @@ export const judge = (
   if (tripped === undefined) return undefined
   return openTripped(runtime, circuit, epoch, now, Trip.describe(tripped, seen))
 }
+
+/** {@link judge} for a failure that was counted. The circuit also opens if the failure opens it by itself. */
+export const judgeFailure = (
+  runtime: Runtime,
+  circuit: LiveCircuit,
+  epoch: number,
+  now: number,
+  failure: Failure,
+  hintMillis: number
+): Effect.Effect<unknown> | undefined =>
+  opensAtOnce(failure, hintMillis)
+    ? openAtOnce(runtime, circuit, epoch, now, hintMillis)
+    : judge(runtime, circuit, epoch, now, circuit.policy.trip)

@@ -10,18 +10,17 @@ import { RecentDurations } from "./recentDurations.ts"
 import type { Registry } from "./registry.ts"
 
 /*
- * What the end of a call says about its dependency if its caller had a deadline.
+ * The outcome of a call whose caller has a deadline.
  *
  * If the deadline has cut the call short, the dependency may only have had too little time. But if all callers have deadlines, a hung
  * dependency must still open its circuit. So the call is a Failure if it had clearly more time than calls usually take, and Ignored
  * otherwise.
  */
 
-/** A call is a Failure if it had this many times the median. */
+/** A call is a Failure if it had this many times the median duration. */
 const times = 2
-/** While no median is known, it must have had this share of `slowCall`, */
+/** While no median is known, it must have had this share of `slowCall`, or of {@link usualSlowMillis} if that is shorter. */
 const share = 1 / 4
-/** or of 2 seconds if that is shorter. */
 const usualSlowMillis = 2_000
 
 const hadTime = ({ durations, policy }: LiveCircuit, millis: number): boolean => {

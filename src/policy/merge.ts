@@ -2,7 +2,7 @@ import * as Result from "effect/Result"
 import { at, type Problem, type Problems } from "../core/fields.ts"
 import { defaults, type Policy } from "./policy.ts"
 
-/** The default cooldown of a policy with a limit: the circuit opens only if nothing succeeds, and a close begins with few calls. */
+/** The default cooldown of a policy with a limit, in milliseconds. It is short, because a close admits only a few calls at first. */
 const cooldownWithLimit = 5_000
 
 /** The policies for which no `cooldown` was given. */
@@ -19,7 +19,7 @@ export const limitOrRamp = ({ limit, rampMillis = 0 }: Partial<Policy>, path: st
       ]
     : []
 
-/** A policy with the fields of another one that are given. `path` is the position of the given fields. */
+/** Replaces the given fields of a policy. `path` is the position of the given fields. */
 export const merge = (base: Policy, given: Partial<Policy>, path: string): Result.Result<Policy, Problems> => {
   const merged = { ...base, ...given }
   const problems: Array<Problem> = [...limitOrRamp(merged, path)]

@@ -22,10 +22,11 @@ import type { Signal } from "./types.ts"
  * Calls without a fiber.
  *
  * If a breaker has only a circuit, a timeout, a fallback and predicates, most of its calls need no effect: the circuit is Closed and
- * admits the call, or it is Open or HalfOpen and rejects the call or admits it as a probe. Such a call finds its circuit, begins, calls the function, and settles when the
- * promise of the function settles. All other calls are effects (see `PlainBreaker`): calls during a ramp or an override, calls whose policy
- * has dependencies or an `enabled` function, and probes that are logged or need a lease of the fleet. Both kinds use the same circuits and the same `Permit`. An effect runs
- * here only at the end of a call, if the circuit trips or something is logged.
+ * admits the call, or it is Open or HalfOpen and rejects the call or admits it as a probe. Such a call finds its circuit, begins, calls the
+ * function, and settles when the promise of the function settles. All other calls are effects (see `PlainBreaker`): calls during a ramp or
+ * an override, calls whose policy has dependencies or an `enabled` function, and probes that are logged or need a lease of the fleet. Both
+ * kinds use the same circuits and the same `Permit`. An effect runs here only at the end of a call, if the circuit trips or something is
+ * logged.
  */
 
 /** The circuits of a store, and the way to run effects on them. */
@@ -104,7 +105,7 @@ export const callDirectly = (
   if (delay !== undefined || signal !== undefined) {
     return new BoundedCall(direct, circuits, args, signal, permit, context).wait(made)
   }
-  // Neither a timeout nor a signal can end the call.
+  // Only the function can end the call.
   return afterwards(
     made,
     (value) => answered(circuits, permit, value),

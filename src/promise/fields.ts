@@ -54,7 +54,7 @@ const policyField = (name: keyof Policy, toInput?: Field<unknown>): OptionalFiel
     }
   })
 
-/** Code that uses promises makes trips with the functions of `trip`, Effect code with those of the module `Trip`. */
+/** Replaces the module `Trip`, which Effect code uses, by the functions of `trip` in the text of a problem. */
 const inWordsOfThisModule = ({ message, path }: Problem): Problem => ({
   path,
   message: message.replace("a trip such as Trip.", "a trip such as trip.")
@@ -94,7 +94,7 @@ const probeField: Field<unknown> = {
   }
 }
 
-/** The fields that may differ by key. The others decide about the breaker as a whole. */
+/** The fields that may differ by key. The other fields apply to the breaker as a whole. */
 const keyPolicyFields = {
   trip: optional(anything),
   slowCall: optional(anything),
@@ -111,7 +111,7 @@ const keyPolicyFields = {
   enabled: optional(enabledField)
 } satisfies FieldsOf<KeyPolicy>
 
-/** A function that returns constants makes no new policies: the engine knows a policy by its identity. */
+/** For the same object, the function returns the same policy, because the engine identifies a policy by its object. */
 const keysFunction = (keys: (key: string) => unknown) => {
   const known = new WeakMap<object, BreakerPolicy.KeyInput>()
   return (key: string): BreakerPolicy.KeyInput | undefined => {

@@ -347,6 +347,7 @@ export const protect = (options?: MethodOptions) => {
     context: { readonly kind: "method"; readonly name: string | symbol }
   ): F => {
     const { name = String(context.name), ...others } = own
+    // The types of `method` are not known where it is wrapped.
     if (manager === undefined) return wrapped(alone("protect", method, { name, ...others })[1]) as unknown as F
     return asConfigurationError(() => wrapped(manager.add("protect", name, method, others))) as unknown as F
   }

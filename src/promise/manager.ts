@@ -17,6 +17,7 @@ import {
   word
 } from "../core/fields.ts"
 import { printable, show } from "../core/printable.ts"
+import { defaults } from "../policy/policy.ts"
 import { isRejection, noteRaisedByUser } from "../shapes/rejections.ts"
 import { type AnyFunction, type Called, invoke, OwnContext, ownContext } from "./called.ts"
 import { callDirectly } from "./direct.ts"
@@ -121,14 +122,14 @@ export class PlainBreaker {
   }
 
   private async callAsEffect({ args, fn, key, self, signal }: Called): Promise<unknown> {
-    const { around, fallback, name, probeTimeoutMillis, rejectionStack } = this.checked
+    const { around, fallback, name, rejectionStack } = this.checked
     let late: TimeoutError | undefined
     let abandoned: { readonly error: unknown } | undefined
     let running: Promise<unknown> | undefined
     /** Why an attempt is interrupted: its caller aborted it, or it exceeded `timeout` or `probeTimeout`. */
     const reason = () => {
       if (isAborted(signal)) return reasonOf(signal)
-      return abandoned === undefined ? (late ?? new TimeoutError(name, probeTimeoutMillis(key))) : abandoned.error
+      return abandoned === undefined ? (late ?? new TimeoutError(name, this.probeTimeoutMillis(key))) : abandoned.error
     }
     const attempt = Effect.callback<unknown, unknown>((resume) => {
       running = undefined
@@ -168,6 +169,13 @@ export class PlainBreaker {
     const found = Cause.findErrorOption(exit.cause)
     const error = found._tag === "Some" ? toPlain(found.value, rejectionStack) : Cause.squash(exit.cause)
     return failed(error, fallback, args)
+  }
+
+  /** The time limit of a probe with this key. */
+  private probeTimeoutMillis(key: string | undefined): number {
+    const { circuits } = this.home
+    const { inline } = this.checked.subject
+    return (circuits?.registry.view(this.name, key, circuits.caller, inline).policy ?? defaults).probeTimeoutMillis
   }
 
   get state(): State {

@@ -1,11 +1,8 @@
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as Result from "effect/Result"
 import { defaultLease, guard, guardBeyond, type Subject, toSubject } from "../breaker/protect.ts"
 import { type AnyEffect, makeTimeoutOrElse } from "../engine/timeout.ts"
 import { Delay } from "../engine/timers.ts"
-import * as BreakerPolicy from "../policy/BreakerPolicy.ts"
-import { defaults } from "../policy/policy.ts"
 import * as Bulkhead from "../resilience/Bulkhead.ts"
 import { type Retrying, retrying } from "../resilience/retry.ts"
 import type { Direct } from "./direct.ts"
@@ -37,21 +34,9 @@ const toLimited = (name: string, options: DecodedProtection["bulkhead"]) => {
     : (call: AnyEffect, running: () => PromiseLike<unknown> | undefined) => held(bulkhead, call, running)
 }
 
-/** The time limit of a probe of a key. */
-const probeTimeoutOf = (policy: Partial<BreakerPolicy.Policy> | undefined, key: string | undefined): number => {
-  const { keys, probeTimeoutMillis = defaults.probeTimeoutMillis } = policy ?? {}
-  if (key === undefined || keys === undefined) return probeTimeoutMillis
-  if (typeof keys !== "function") return keys.get(key)?.probeTimeoutMillis ?? probeTimeoutMillis
-  const given = Result.getOrUndefined(Result.try(() => keys(key)?.probeTimeout))
-  const decoded = given === undefined ? undefined : Result.getOrUndefined(BreakerPolicy.decode({ probeTimeout: given }))
-  return decoded?.probeTimeoutMillis ?? probeTimeoutMillis
-}
-
 /** The checked options of a breaker, in the form that calls use. */
 export interface Checked {
   readonly name: string
-  /** The time limit of a probe. */
-  readonly probeTimeoutMillis: (key: string | undefined) => number
   readonly fallback: FallbackFunction | undefined
   /**
    * Adds timeout, bulkhead, circuit and retry to a call. `onLate` receives the timeout error before the call is interrupted. `running`
@@ -97,7 +82,6 @@ export const check = (operation: string, circuit: string, given: DecodedProtecti
   const guarded = until === undefined ? guard : guardStream
   return {
     name: circuit,
-    probeTimeoutMillis: (key) => probeTimeoutOf(of.inline, key),
     fallback,
     subject: of,
     rejectionStack,

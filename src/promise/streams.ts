@@ -121,6 +121,7 @@ const steps = (iterator: StreamSteps, ended: Ended): StreamSteps => {
     }
     return [[name, step] as const]
   })
+  // The type of `fromEntries` does not know the names: the object has the methods of `iterator`, and always `next`.
   return Object.fromEntries(watched) as unknown as StreamSteps
 }
 

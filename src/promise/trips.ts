@@ -27,6 +27,7 @@ export const trip: {
     predicate: (seen: Seen) => boolean,
     options?: { readonly over?: number | string }
   ) => Trip
+  // `Trip` has no fields in the types of this module, which do not refer to types of Effect.
 } = Trips as never
 
 /**

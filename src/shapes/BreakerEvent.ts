@@ -107,7 +107,7 @@ export type ProbesIgnored = typeof ProbesIgnored.Type
  * A circuit began to limit its calls, because its policy has a `limit`. The circuit stays Closed.
  *
  * - `why`: `Overload` if calls timed out, were refused or were late; `Closed` if the circuit has just closed.
- * - `limit`: how many calls may be in flight at once now.
+ * - `limit`: the current maximum number of calls in flight.
  *
  * @category models
  */
@@ -122,14 +122,14 @@ export const LimitBegan = Schema.TaggedStruct("LimitBegan", {
 })
 
 /**
- * The begin of a limit, decoded.
+ * The start of a limit, decoded.
  *
  * @category models
  */
 export type LimitBegan = typeof LimitBegan.Type
 
 /**
- * A circuit no longer limits its calls. `lastedMillis` is how long it did, including the time in which it was open.
+ * A circuit no longer limits its calls. `lastedMillis` is how long the limit lasted, including the time in which the circuit was open.
  *
  * @category models
  */

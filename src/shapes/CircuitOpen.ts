@@ -17,7 +17,7 @@ import { Scope, State } from "./states.ts"
  * - `ProbeTimedOut`: this call was a probe and did not end within `probeTimeout`. It was interrupted. With all other reasons, the call
  *   did not start.
  * - `Ramping`: the circuit has just closed and admits only a share of the calls.
- * - `Limited`: the circuit is Closed, and as many calls are in flight as its `limit` allows now, or the limit rests for a moment.
+ * - `Limited`: the circuit is Closed, but the `limit` of its policy admits no more calls now.
  * - `Dependency`: a circuit on which this one depends rejects calls; `dependency` is its name.
  * - `Isolated`: an operator has isolated the circuit.
  *
@@ -52,8 +52,8 @@ const RetryAfter = Schema.NullOr(Schema.Number).pipe(
 )
 
 /**
- * A circuit rejected the call. All fields except `dependency` are about the circuit of the call. If the circuit of its name is open over all
- * keys, they are about that one, and `key` is absent:
+ * A circuit rejected the call. All fields except `dependency` are about the circuit of the call. If the circuit of its name rejected the
+ * calls of all keys, the fields are about the circuit of the name, and `key` is absent:
  *
  * - `circuit` and `key`: the name and the key of the circuit.
  * - `scope`: `local` if this process decided the state, `fleet` if all processes share it.

@@ -8,7 +8,7 @@ export interface CallDeadline {
   readonly until: number
   /** 1 for the first attempt. Above 1, a caller is already retrying. */
   readonly attempt: number
-  /** What all attempts below one `within`, or below one request, share. */
+  /** The state that all attempts inside one `within`, or inside one request, share. */
   readonly shared: {
     /** Whether a retry below has given up, so that a retry above would repeat all its attempts. */
     gaveUp: boolean
@@ -20,11 +20,10 @@ export const CurrentDeadline: Context.Reference<CallDeadline | undefined> = Cont
   { defaultValue: () => undefined }
 )
 
-// All calls of a fiber have the same context, so that of the latest call is cached.
 let latestContext: Context.Context<never> | undefined
 let latest: CallDeadline | undefined
 
-/** The deadline of a fiber. That of the latest context is cached, so that a call without a deadline does no lookup. */
+/** The deadline of a fiber. The deadline of the latest context is cached, because all calls of a fiber have the same context. */
 export const deadlineOf = ({ context }: Fiber.Fiber<unknown, unknown>): CallDeadline | undefined => {
   if (context === latestContext) return latest
   latest = Context.get(context, CurrentDeadline)

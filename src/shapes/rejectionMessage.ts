@@ -54,7 +54,7 @@ const verbOf = ({ dependency, reason }: Rejected): string => {
     case "Ramping":
       return "has just closed and lets only a share of calls through"
     case "Limited":
-      return "lets only as many calls through as its dependency can answer"
+      return "admits no more calls now because of its limit"
     case "Dependency":
       return `depends on ${JSON.stringify(dependency)}, which lets no calls through`
     case "Isolated":
