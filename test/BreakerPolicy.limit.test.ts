@@ -86,7 +86,7 @@ describe("a limit together with a ramp", () => {
   const why = (ramp: number) =>
     `expected no limit together with a ramp (ramp: ${ramp} ms): a limit already begins with few calls after a close`
 
-  it.effect("is an error that names both, in one policy or in several that are laid over each other", () =>
+  it.effect("is an error that names both, also if the two come from different levels of the settings", () =>
     Effect.gen(function* () {
       const both = { limit: true, ramp: "1 second" } as const
       assert.strictEqual(yield* problemsOf(load({ default: both })), `default.limit: ${why(1_000)}`)
@@ -125,7 +125,7 @@ describe("a limit together with a ramp", () => {
     assert.throws(() => createBreaker(async () => 1, both), why(9))
   })
 
-  it.effect("of a function of the key is not used, but the policy of the name is", () =>
+  it.effect("from a function of the key is not used: the policy of the name applies", () =>
     Effect.gen(function* () {
       const policy: Input = { ramp: 9, keys: () => ({ limit: true }) }
       const store = yield* BreakerStore.BreakerStore

@@ -38,8 +38,8 @@ describe("npm start", () => {
 })
 
 describe("npm run demo:fleet", () => {
-  it("shows three processes with one Redis, and finds all that it claims", async () => {
-    // The demo is for those who have a Redis; here one is installed where that is possible.
+  it("shows three processes with one Redis, and confirms all its claims", async () => {
+    // The demo needs an installed Redis. The test uses the one that `programsOf` finds or installs.
     const path = `${dirname((await programsOf("redis")).server)}${delimiter}${process.env["PATH"]}`
     const env = { ...process.env, PATH: path, REDIS_URL: "" }
     const { stdout } = await run(process.execPath, [conditions, "examples/fleet.ts"], { cwd: root, env })
@@ -446,7 +446,7 @@ describe("the small examples", () => {
   })
 
   // To update the pages after a change of a program: npx vitest run examples -t patterns -u
-  it.each(patternPages)("docs/patterns/%s shows its program as it is, and what it prints", async (page) => {
+  it.each(patternPages)("docs/patterns/%s shows its program unchanged, and the output of the program", async (page) => {
     const path = join(root, "docs/patterns", page)
     const text = readFileSync(path, "utf8")
     const name = text.match(/^\[examples\/(\w+)\.ts\]/m)?.[1]
@@ -479,7 +479,7 @@ const examplesOf = (path: string): ReadonlyArray<Example> => {
   }))
 }
 
-/** A line `expression // => value` becomes an assertion, also within `console.log`, and everything else stays what it is. */
+/** Replaces each line `expression // => value` by an assertion, also within `console.log`. */
 const toProgram = (code: string): string =>
   `import { deepStrictEqual as assertEqual } from "node:assert"\n${code.replaceAll(
     /^(?!\s*\/\/)(?!\s*(?:const|import|export)\b)(\S.*?)\s+\/\/ => (.+)$/gm,
@@ -519,7 +519,7 @@ describe("every example in the README and in the comments", () => {
       const tsc = join(root, "node_modules/typescript/bin/tsc")
       const compiled = await run(process.execPath, [tsc, "-p", folder], { cwd: root }).catch((error) => error)
       assert.strictEqual(compiled.stdout, "", "the examples compile")
-      // On a busy machine, a timeout of an example may be ignored as a stall, so an example may fail once.
+      // On a busy machine, a stall may excuse the timeout of an example, which then fails. A second run decides.
       const all = files.map((_, index) => `await import("./${index}.ts").catch(() => import("./${index}.ts?again"))`)
       writeFileSync(join(folder, "all.ts"), all.join("\n"))
       const ran = await run(process.execPath, [conditions, join(folder, "all.ts")], { cwd: root }).catch(

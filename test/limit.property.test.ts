@@ -60,7 +60,7 @@ interface Running {
   readonly isNormal: boolean
 }
 
-/** What the circuit knows, also where no user looks. */
+/** The state of the circuit, with internal fields. */
 interface Look {
   readonly now: number
   readonly state: string
@@ -68,7 +68,7 @@ interface Look {
   readonly beneath: string
   readonly epoch: number
   readonly inFlight: number
-  /** Exact; `Infinity` if nothing limits the calls. */
+  /** The exact limit; `Infinity` if there is no limit. */
   readonly limit: number
   readonly holds: boolean
   readonly rest: number
@@ -100,11 +100,11 @@ const look = Effect.gen(function* () {
   return seen
 })
 
-/** The state of a play: the calls in flight, the oldest first, and how many of them the limit does not count. */
+/** A model of the run: the calls in flight, the oldest first, and how many of them the limit does not count. */
 class World {
   readonly running: Array<Running> = []
   lost = 0
-  /** When the calls of `lost` were lost. */
+  /** When the limit stopped counting the calls in `lost`. */
   lostAt = 0
   movedAt = 0
   lastSuccess: number | undefined
@@ -142,7 +142,7 @@ interface Watch {
   readonly onAction?: (before: Look, after: Look, action: string, world: World) => void
 }
 
-/** A close and a reset make the calls in flight not count. */
+/** After a close or a reset, the limit does not count the calls in flight. */
 const note = (before: Look, after: Look, world: World, action = ""): void => {
   if (action === "reset" || (before.beneath !== "Closed" && after.beneath === "Closed")) {
     world.lose(after.now)
@@ -222,7 +222,7 @@ const play = (world: World, history: ReadonlyArray<Step>, watch: Watch = {}) =>
 
 type Body = (world: World, history: ReadonlyArray<Step>) => Effect.Effect<unknown, unknown, BreakerStore.BreakerStore>
 
-/** Runs a test with a store, policies and a clock of its own. */
+/** Runs a test with a new store, policies and a test clock. */
 const inOwnStore = (world: World, body: (world: World) => ReturnType<Body>): Effect.Effect<boolean> => {
   const reloading = BreakerPolicy.layerReloading(Effect.sync(() => ({ default: { ...policies[world.current] } })))
   return body(world).pipe(
@@ -234,7 +234,7 @@ const inOwnStore = (world: World, body: (world: World) => ReturnType<Body>): Eff
   ) as Effect.Effect<boolean>
 }
 
-/** A generated policy and history, with a store and a clock of its own. */
+/** A property over generated policies and histories. */
 const everyHistory = (sentence: string, body: Body): void =>
   it.effect.prop(
     sentence,
@@ -306,7 +306,7 @@ describe("in any history of calls, operator actions and reloads", () => {
   )
 
   everyHistory(
-    "a bad outcome takes at most half, a good one adds at most 3/4, and any other changes nothing",
+    "a bad outcome lowers the limit by at most half, a good outcome raises it by at most 3/4, and other outcomes do not change it",
     (world, history) =>
       play(world, history, {
         onEnd: (before, after, one, ending) => {
@@ -330,10 +330,10 @@ describe("in any history of calls, operator actions and reloads", () => {
     })
   )
 
-  everyHistory("what is usual is not learned while a limit holds", (world, history) =>
+  everyHistory("the usual duration is not learned while a limit holds", (world, history) =>
     play(world, history, {
       onEnd: (before, after, one, ending) => {
-        // Without a timeout, only a call alone and what is usual decide when a success is late.
+        // No call times out here. Only the usual duration, and that of a call alone (a limit below 2), decide whether a success is late.
         if (!before.holds || !after.holds || before.limit < 2 || ending !== "success" || !one.isNormal) return
         assert.strictEqual(after.target, before.target)
       }
@@ -341,12 +341,12 @@ describe("in any history of calls, operator actions and reloads", () => {
   )
 
   everyHistory(
-    "a rest is at most 5 seconds or what the dependency asked for, and at most the time since the last success",
+    "a pause is at most 5 seconds or the time that the dependency requests, and at most the time since the last success",
     (world, history) =>
       play(world, history, {
         onEnd: (before, after, _, ending, { lastSuccess }) => {
           if (after.rest <= before.rest) return
-          // A limit that begins keeps a rest that the dependency asked for shortly before.
+          // A new limit keeps a pause that the dependency requested shortly before.
           const isAsked = ending === "overload with a hint" || !before.holds
           assert.isAtMost(after.rest, isAsked ? 60_000 : 5_000)
           assert.isAtMost(after.rest, after.now - (lastSuccess ?? after.now))
@@ -363,7 +363,7 @@ describe("in any history of calls, operator actions and reloads", () => {
     })
   )
 
-  everyHistory("a close begins with as many calls as there are probes", (world, history) => {
+  everyHistory("a close begins with a limit of `probes` calls", (world, history) => {
     const closes = (before: Look, after: Look): void => {
       if (before.beneath === "Closed" || after.beneath !== "Closed") return
       assert.deepStrictEqual([after.limit, after.rest], [Math.min(after.max, after.probes), 0])
@@ -394,7 +394,7 @@ describe("in any history of calls, operator actions and reloads", () => {
   )
 
   everyHistory(
-    "if calls then succeed in time, nothing limits them after a rest, the growth and 10 seconds",
+    "if calls then succeed in time, the limit ends after a pause, its growth and 10 seconds",
     (world, history) =>
       Effect.gen(function* () {
         yield* play(world, history)

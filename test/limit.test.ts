@@ -21,12 +21,12 @@ class World {
     return this.starts.length
   }
 
-  /** The calls in flight that count. */
+  /** How many calls in flight count. */
   get counted(): number {
     return this.inFlight - this.lost
   }
 
-  /** A call begins if the limit admits it. */
+  /** Begins a call if the limit admits it. */
   call(): boolean {
     if (!this.limit.admits(this.inFlight, this.now)) {
       const hangs = this.now - this.movedAt >= 10_000 && this.limit.holds && this.limit.restMillis(this.now) === 0
@@ -40,7 +40,7 @@ class World {
     return true
   }
 
-  /** The oldest call ends. */
+  /** Ends the oldest call. */
   end(ending: Ending, took: number, retryAfter = 0): boolean {
     const start = this.starts.shift() ?? this.now
     if (this.lost > 0) this.lost--
@@ -106,7 +106,7 @@ interface Seen {
   readonly sinceSuccess: number
 }
 
-/** Plays a history. `onCall` and `onEnd` see each call that is asked for and each end. */
+/** Plays a history. `onCall` runs after each attempted call, `onEnd` after each end of a call. */
 const play = (
   kind: keyof typeof rulesOf,
   history: ReadonlyArray<Step>,
@@ -120,7 +120,7 @@ const play = (
 ): void => {
   let random = 0
   const world = new World(rulesOf[kind], () => random)
-  // A limit waits for a success from its first call on.
+  // Without a success, the time counts from the first call.
   let lastSuccess: number | undefined
   for (const one of history) {
     world.now += one.advance
@@ -150,7 +150,7 @@ const play = (
 
 describe("in any history", () => {
   it.prop(
-    "a call is admitted only below the limit, and always while nothing limits the calls",
+    "a call is admitted below the limit, and always while there is no limit",
     [allRules, histories],
     ([kind, history]) => {
       play(kind, history, {
@@ -176,7 +176,7 @@ describe("in any history", () => {
   )
 
   it.prop(
-    "one bad outcome takes at most half, one good outcome adds at most 3/4, and any other changes nothing",
+    "a bad outcome lowers the limit by at most half, a good outcome raises it by at most 3/4, and other outcomes do not change it",
     [histories],
     ([history]) => {
       play("learning", history, {
@@ -196,7 +196,7 @@ describe("in any history", () => {
   )
 
   it.prop(
-    "a rest is at most 5 seconds or what the dependency asked for, and at most the time since the last success",
+    "a pause is at most 5 seconds or the time that the dependency requests, and at most the time since the last success",
     [allRules, histories],
     ([kind, history]) => {
       const longest = Math.max(5_000, ...history.map(({ retryAfter }) => retryAfter))
@@ -214,7 +214,7 @@ describe("in any history", () => {
   )
 
   it.prop(
-    "overload counts for the trip only if nothing has succeeded for 10 seconds, and all else counts always",
+    "overload counts for the trip only if no call has succeeded for 10 seconds; other failures always count",
     [allRules, histories],
     ([kind, history]) => {
       play(kind, history, {
@@ -228,7 +228,7 @@ describe("in any history", () => {
   )
 
   it.prop(
-    "if calls then succeed in time, nothing limits them after a rest, the growth and 10 seconds",
+    "if calls then succeed in time, the limit ends after a pause, its growth and 10 seconds",
     [allRules, histories],
     ([kind, history]) => {
       let world: World | undefined
@@ -247,10 +247,10 @@ describe("in any history", () => {
   )
 })
 
-// ---- What a limit is for --------------------------------------------------------------------------------------------
+// ---- Examples -------------------------------------------------------------------------------------------------------
 
 describe("a limit begins", () => {
-  it("after more than 4 bad outcomes and a quarter of the calls in flight, at half of the calls in flight", () => {
+  it("at half of the calls in flight, after more bad outcomes than 4 plus a quarter of the calls in flight", () => {
     const world = new World()
     world.each(50, "Success", 40)
     for (let i = 0; i < 40; i++) world.call()
@@ -277,7 +277,7 @@ describe("a limit begins", () => {
     assert.isTrue(world.limit.holds)
   })
 
-  it("not if most calls succeed", () => {
+  it("not while most calls succeed", () => {
     const world = new World()
     for (let i = 0; i < 200; i++) {
       world.each(1, "Refused", 1)
@@ -287,7 +287,7 @@ describe("a limit begins", () => {
   })
 })
 
-it("what is usual is not learned while the limit holds: overload does not become usual", () => {
+it("the usual duration is not learned while the limit holds, so overload does not become usual", () => {
   const world = new World()
   world.each(200, "Success", 40)
   world.burst(40, "TimedOut", 1_000)
@@ -300,7 +300,7 @@ it("what is usual is not learned while the limit holds: overload does not become
   assert.strictEqual(world.limit.target, Math.max(target, 1.5 * 900))
 })
 
-it("a close begins with as many calls as there were probes, and at most doubles them per round trip", () => {
+it("a close begins with a limit of `probes` calls, which at most doubles per round trip", () => {
   const world = new World()
   world.close()
   let last = 1
@@ -312,7 +312,7 @@ it("a close begins with as many calls as there were probes, and at most doubles 
   assert.isAbove(last, 20)
 })
 
-it("five refusals in a row let it wait as long as the dependency asks, and a close ends the wait", () => {
+it("after five refusals in a row, a limit pauses for as long as the dependency requests, and a close ends the pause", () => {
   const world = new World(learning, () => 0.999)
   world.close()
   world.now += 120_000
@@ -326,7 +326,7 @@ it("five refusals in a row let it wait as long as the dependency asks, and a clo
   assert.strictEqual(world.limit.restMillis(world.now), 0)
 })
 
-it("a limit that begins rests no longer than nothing has succeeded", () => {
+it("a new limit pauses at most for the time since the last success", () => {
   const world = new World()
   for (let i = 0; i < 60; i++) world.call()
   world.now += 20_000
@@ -338,7 +338,7 @@ it("a limit that begins rests no longer than nothing has succeeded", () => {
   assert.isAtMost(world.limit.restMillis(world.now), 1_000)
 })
 
-it("the rests of two processes differ", () => {
+it("the pauses of two processes differ", () => {
   const rest = (random: number) => {
     const world = new World(learning, () => random)
     world.close()
@@ -349,18 +349,18 @@ it("the rests of two processes differ", () => {
   assert.isAbove(rest(0.1), 0)
 })
 
-it("calls that began before a close do not count, and a late end of one makes no more room", () => {
+it("calls that began before a close do not count, and their late ends do not make room", () => {
   const world = new World()
   for (let i = 0; i < 20; i++) world.call()
   world.now += 5_000
   world.close(2)
   assert.deepStrictEqual([world.call(), world.call(), world.call()], [true, true, false])
-  // One of the old calls ends.
+  // A call from before the close ends.
   world.limit.left(1_000)
   assert.isFalse(world.limit.admits(21, world.now))
 })
 
-it("calls that hang for 10 seconds do not count any more, so that other calls find out how the dependency is", () => {
+it("calls that hang for 10 seconds no longer count, so that other calls can test the dependency", () => {
   const world = new World()
   world.close(2)
   assert.deepStrictEqual([world.call(), world.call(), world.call()], [true, true, false])
@@ -371,7 +371,7 @@ it("calls that hang for 10 seconds do not count any more, so that other calls fi
   assert.deepStrictEqual([world.call(), world.call(), world.call()], [true, true, false])
 })
 
-it("a process that starts during an outage reaches full load, although it has not learned what is usual", () => {
+it("a process that starts during an outage reaches full load, although it has not learned the usual duration", () => {
   const world = new World()
   world.close()
   let seed = 1
@@ -383,7 +383,7 @@ it("a process that starts during an outage reaches full load, although it has no
   assert.isAtLeast(world.limit.value, 40)
 })
 
-it("an idle limit is one that nothing would lose: it is infinite, or nothing was rejected or bad for 10 seconds", () => {
+it("a limit is idle if it is infinite, or if it had no rejection and no bad outcome for 10 seconds", () => {
   const world = new World()
   assert.isTrue(world.limit.isIdle(world.now))
   world.close()

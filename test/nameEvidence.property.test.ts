@@ -10,7 +10,7 @@ interface Step {
   readonly after: number
 }
 
-/** The same rules in the plainest form: a list of keys with their latest outcomes, oldest first, and the outcomes so far. */
+/** A simple model of the same rules: a list of keys with their latest outcomes, the oldest first, and the outcomes so far. */
 class Model {
   memory: ReadonlyArray<{ readonly key: string; readonly failed: boolean }> = []
   run: ReadonlyArray<string> = []

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises"
 import { assert, it } from "@effect/vitest"
 import { CircuitOpenError, createBreaker, TimeoutError, trip } from "effect-fuse/promise"
 
-/** A function whose promises settle when the test says so. */
+/** A function with promises that the test settles. */
 const held = () => {
   const ends: Array<{ readonly answer: (value: string) => void; readonly fail: (error: unknown) => void }> = []
   return { ends, call: () => new Promise<string>((answer, fail) => ends.push({ answer, fail })) }
@@ -16,7 +16,7 @@ const errorOf = (promise: Promise<unknown>): Promise<unknown> =>
 
 const never = trip.failures({ atLeast: 100_000, of: "1m" })
 
-it("a limit rejects the calls in excess of `max`, and lets others through as calls end", async () => {
+it("a limit rejects calls beyond `max`, and admits others as calls end", async () => {
   const { call, ends } = held()
   const breaker = createBreaker(call, { name: "api", limit: { max: 2 } })
   const calls = [breaker.execute(), breaker.execute()]
@@ -40,7 +40,7 @@ const overloads: Readonly<Record<string, () => unknown>> = {
   "the timeout of the breaker": () => new Promise(() => {})
 }
 for (const [name, call] of Object.entries(overloads)) {
-  it(`begins by ${name}`, async () => {
+  it(`begins after ${name}`, async () => {
     const breaker = createBreaker(call, { limit: true, trip: never, timeout: 20 })
     // A timeout during a stall of the process does not count, so a busy machine may need more than one burst.
     for (let i = 0; i < 50 && breaker.metrics.limit === undefined; i++) {
@@ -54,13 +54,13 @@ for (const [name, call] of Object.entries(overloads)) {
   })
 }
 
-it("does not begin by plain errors", async () => {
+it("does not begin after plain errors", async () => {
   const breaker = createBreaker(() => Promise.reject(new Error("no such table")), { limit: true, trip: never })
   await Promise.allSettled(Array.from({ length: 50 }, () => breaker.execute()))
   assert.strictEqual(breaker.metrics.limit, undefined)
 })
 
-it("a call that waits for the circuit goes when another call ends", async () => {
+it("a call that waits for the circuit starts when another call ends", async () => {
   const { call, ends } = held()
   const breaker = createBreaker(call, { limit: { max: 1 }, retry: { times: 0, waitForCircuit: "1 minute" } })
   const first = breaker.execute()

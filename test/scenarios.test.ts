@@ -13,7 +13,7 @@ const rewrite = "write them with: npm run scenarios"
 describe("a scenario", () => {
   for (const name of Simulator.scenarioNames) {
     const tags = quick.includes(name) ? [] : ["long"]
-    it(`${name} gives the figures and the picture that are committed`, { tags }, async () => {
+    it(`${name} gives the committed figures and the committed picture`, { tags }, async () => {
       const { brief, figures, svg } = await playScenario(name)
       assert.deepStrictEqual(figures, JSON.parse(readFileSync(results, "utf8"))[name], rewrite)
       assert.isTrue(svg === readFileSync(pictureOf(name), "utf8"), rewrite)
@@ -53,26 +53,29 @@ describe("a scenario", () => {
 describe("a picture of a scenario", () => {
   const picture = (name: Simulator.ScenarioName) => readFileSync(pictureOf(name), "utf8")
 
-  it.each(Simulator.scenarioNames)("of %s has a title, axes with units, and a legend for all that is drawn", (name) => {
-    const svg = picture(name)
-    assert.include(svg, `<title>${Simulator.scenario(name).title}</title>`)
-    assert.match(svg, />calls per second<\/text>/)
-    assert.match(svg, />time \(s\)<\/text>/)
-    const drawn = new Set(
-      Array.from(
-        svg.matchAll(/<path class="(\w+)" d="[^"]*"><title>([^<]+)</g),
-        ([, kind, words]) => `${kind} ${words}`
+  it.each(Simulator.scenarioNames)(
+    "of %s has a title, axes with units, and a legend for every line and area",
+    (name) => {
+      const svg = picture(name)
+      assert.include(svg, `<title>${Simulator.scenario(name).title}</title>`)
+      assert.match(svg, />calls per second<\/text>/)
+      assert.match(svg, />time \(s\)<\/text>/)
+      const drawn = new Set(
+        Array.from(
+          svg.matchAll(/<path class="(\w+)" d="[^"]*"><title>([^<]+)</g),
+          ([, kind, words]) => `${kind} ${words}`
+        )
       )
-    )
-    assert.isAbove(drawn.size, 2)
-    for (const one of drawn) {
-      const [, kind, words] = /^(\w+) (.+)$/.exec(one) ?? []
-      assert.match(svg, new RegExp(`<path class="${kind}" d="[^"]*"/>\\n<text[^>]*>${words}</text>`), one)
+      assert.isAbove(drawn.size, 2)
+      for (const one of drawn) {
+        const [, kind, words] = /^(\w+) (.+)$/.exec(one) ?? []
+        assert.match(svg, new RegExp(`<path class="${kind}" d="[^"]*"/>\\n<text[^>]*>${words}</text>`), one)
+      }
+      assert.notMatch(svg, /NaN|undefined|Infinity/)
     }
-    assert.notMatch(svg, /NaN|undefined|Infinity/)
-  })
+  )
 
-  it("has other colours on a dark page, and different ones for all that it shows", () => {
+  it("has different colours for everything that it shows, and other colours on a dark page", () => {
     const svg = picture("brownout")
     const [light = "", dark = ""] = svg.split("@media (prefers-color-scheme:dark)")
     const colours = (css: string) =>
@@ -95,7 +98,7 @@ describe("the bars of the limit", () => {
     "metastable x3: no protection gives nothing"
   ]
 
-  it("are met by the engine, as far as a short run shows", () => {
+  it("are met by the engine in a short run", () => {
     const labels = [labelOf("brown50", 3), labelOf("metastable", 3)]
     const found = Object.fromEntries(
       limit.cases
@@ -112,7 +115,7 @@ describe("the bars of the limit", () => {
     )
   })
 
-  it("need figures that the experiment has, and a missing one is missed", () => {
+  it("name figures of the experiment, and a missing figure fails its bar", () => {
     const known = limit.cases.map(({ label }) => label)
     for (const { labels } of limitBars) for (const label of labels) assert.include(known, label)
     const [judged] = judgeLimit({}, [{ bar: "it", figure: "share", least: 0, labels: ["none"] }])

@@ -20,7 +20,7 @@ type Steps = (
   loop: Stalling
 ) => Generator<Effect.Effect<unknown, unknown, BreakerStore.BreakerStore | Scope.Scope>, unknown, never>
 
-/** A test on a clock whose event loop can stall. */
+/** A test with an event loop that can stall. */
 const scenario = (name: string, policy: BreakerPolicy.Input, body: Steps): void =>
   it.effect(name, () =>
     Effect.flatMap(makeStalling, (loop) =>
@@ -100,7 +100,7 @@ describe("When calls become due while the process stalls,", () => {
     })
   }
 
-  scenario("a timeout of the user's is Ignored", {}, function* (loop) {
+  scenario("a timeout in the user's code is Ignored", {}, function* (loop) {
     const call = Effect.timeout(loop.answer(50), "500 millis")
     const calls = yield* begin(20, CircuitBreaker.protect(call, name))
     yield* loop.detectedStall(3_000)
@@ -108,7 +108,7 @@ describe("When calls become due while the process stalls,", () => {
     yield* expect("Closed", { failures: 0, ignored: 20 })
   })
 
-  scenario("so is each other failure", {}, function* (loop) {
+  scenario("every other failure is Ignored", {}, function* (loop) {
     const calls = yield* begin(
       20,
       CircuitBreaker.protect(Effect.andThen(loop.answer(50), Effect.fail({ _tag: "Reset" })), name)
@@ -119,7 +119,7 @@ describe("When calls become due while the process stalls,", () => {
     yield* expect("Closed", { failures: 0, ignored: 20 })
   })
 
-  scenario("and one that its holder reports for a permit", {}, function* (loop) {
+  scenario("a failure that is reported for a permit is Ignored", {}, function* (loop) {
     const permit = yield* CircuitBreaker.admit(name)
     yield* loop.detectedStall(3_000)
     yield* CircuitBreaker.settle(permit, Exit.fail("reset"))
@@ -271,7 +271,7 @@ describe("A hedge that becomes due while the process stalls", () => {
     assert.strictEqual(made.calls, 1)
   })
 
-  scenario("is made after that if it has not", {}, function* (loop) {
+  scenario("is made after that if the answer has not arrived", {}, function* (loop) {
     made.calls = 0
     const call = yield* begin(1, hedged(loop.answer(60_000)))
     yield* loop.stall(3_000)
@@ -351,9 +351,9 @@ describe("A process that stalled", () => {
   )
 })
 
-// ---- What is no stall -----------------------------------------------------------------------------------------------
+// ---- No stall -------------------------------------------------------------------------------------------------------
 
-describe("It is no stall", () => {
+describe("There is no stall", () => {
   scenario("if a test lets a large amount of virtual time pass at once", {}, function* () {
     const calls = yield* begin(5, timeouts["Resilience.timeout"]?.(never) ?? Effect.void)
     yield* TestClock.adjust("1 day")
@@ -431,8 +431,8 @@ describe("A stall", () => {
 
 // ---- The log --------------------------------------------------------------------------------------------------------
 
-describe("A stall that made calls fail", () => {
-  /** Runs the steps on a clock whose event loop can stall. Returns the lines of the log about stalls. */
+describe("The log line about a stall that made calls fail", () => {
+  /** A test with an event loop that can stall. `stalls` returns the log lines about stalls. */
   const logged = (name: string, body: (loop: Stalling, stalls: () => ReadonlyArray<Line>) => ReturnType<Steps>): void =>
     it.effect(name, () =>
       Effect.flatMap(makeStalling, (loop) => {
@@ -460,7 +460,7 @@ describe("A stall that made calls fail", () => {
       for (const call of calls.flat()) yield* Fiber.join(call)
     })
 
-  logged("is said once, with its length and what was ignored", function* (loop, stalls) {
+  logged("appears once, with the length of the stall and the ignored failures", function* (loop, stalls) {
     yield* stalled(loop, 3_000, ["api"])
     assert.deepStrictEqual(
       stalls().map(({ level }) => level),
@@ -472,13 +472,13 @@ describe("A stall that made calls fail", () => {
     )
   })
 
-  logged("is said with three names at most, without control characters", function* (loop, stalls) {
+  logged("has at most three names, without control characters", function* (loop, stalls) {
     yield* stalled(loop, 3_000, ["a\u0007", "b", "c", "d", "e"])
     assert.match(stalls()[0]?.message ?? "", /10 failures of calls \("a[^"]*", "b", "c" and others\)/)
     assert.notInclude(stalls()[0]?.message ?? "", "\u0007")
   })
 
-  logged("is said once a minute at most, and the next line counts what was left out", function* (loop, stalls) {
+  logged("appears at most once a minute, and the next line counts the stalls in between", function* (loop, stalls) {
     for (let i = 0; i < 5; i++) yield* stalled(loop, i === 2 ? 5_000 : 1_000, ["api"])
     assert.strictEqual(stalls().length, 1)
     yield* TestClock.adjust("1 minute")
@@ -487,7 +487,7 @@ describe("A stall that made calls fail", () => {
     assert.match(stalls()[1]?.message ?? "", /for about 5s\. 10 failures of calls \("api"\)/)
   })
 
-  logged("is not said if no call failed", function* (loop, stalls) {
+  logged("is missing if no call failed", function* (loop, stalls) {
     const calls = yield* begin(5, CircuitBreaker.protect(loop.answer(50), name))
     yield* loop.detectedStall(3_000)
     yield* TestClock.adjust("2 seconds")
