@@ -279,7 +279,7 @@ describe("in any history of calls, operator actions and reloads", () => {
     )
   )
 
-  everyHistory("a limit rejects calls only if it is reached or rests, and then all of them", (world, history) =>
+  everyHistory("a limit rejects calls only while it is reached or pauses, and then it rejects all calls", (world, history) =>
     play(world, history, {
       onCall: (before, admitted, { counted }, rejection) => {
         if (before.state !== "Closed") return
@@ -321,7 +321,7 @@ describe("in any history of calls, operator actions and reloads", () => {
       })
   )
 
-  everyHistory("a call of another epoch changes neither the limit nor its rest", (world, history) =>
+  everyHistory("a call of another epoch changes neither the limit nor its pause", (world, history) =>
     play(world, history, {
       onEnd: (before, after, one) => {
         if (one.epoch === before.epoch) return
@@ -376,7 +376,7 @@ describe("in any history of calls, operator actions and reloads", () => {
     })
   })
 
-  everyHistory("if nothing succeeds and calls go on, the circuit opens", (world, history) =>
+  everyHistory("if calls continue and none succeeds, the circuit opens", (world, history) =>
     Effect.gen(function* () {
       if (world.current === "patient" || history.some(({ action }) => action === "reload")) return
       yield* play(world, history)
@@ -410,7 +410,7 @@ describe("in any history of calls, operator actions and reloads", () => {
       })
   )
 
-  everyHistory("a limit that began is announced once, and so is its end", (world, history) =>
+  everyHistory("the start of a limit is announced once, and so is its end", (world, history) =>
     Effect.gen(function* () {
       const events: Array<BreakerEvent.BreakerEvent> = []
       const registry = yield* BreakerStore.BreakerStore
