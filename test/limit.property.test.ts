@@ -279,7 +279,7 @@ describe("in any history of calls, operator actions and reloads", () => {
     )
   )
 
-  everyHistory("a limit rejects calls only while it is reached or pauses, and then it rejects all calls", (world, history) =>
+  everyHistory("a limit rejects calls only while it is reached or pauses, and then all calls", (world, history) =>
     play(world, history, {
       onCall: (before, admitted, { counted }, rejection) => {
         if (before.state !== "Closed") return
