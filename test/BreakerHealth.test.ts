@@ -61,7 +61,7 @@ describe("the health of all circuits", () => {
   })
 
   scenario(
-    "counts a circuit whose dependency is open as ill",
+    "counts a circuit with an open dependency as unhealthy",
     {
       breakers: { api: { dependsOn: ["database"] } }
     },

@@ -6,7 +6,7 @@ import { expectedDuration } from "../src/core/millis.ts"
 type Policy = BreakerPolicy.Policy
 type Env = Readonly<Record<string, string>>
 
-/** The policies that a program has whose environment is `env`. */
+/** The policies of a program with the environment `env`. */
 const load = (env: Env, settings?: unknown) => {
   const provider = ConfigProvider.layer(ConfigProvider.fromEnv({ env }))
   const layer = BreakerPolicy.layerConfig(settings as BreakerPolicy.Settings)
@@ -202,7 +202,7 @@ describe("the environment", () => {
     })
   )
 
-  it.effect("leaves what is written in code to be checked, too", () =>
+  it.effect("also checks the policies in code", () =>
     Effect.gen(function* () {
       assert.deepStrictEqual(paths(yield* problemsOf({}, { default: { probes: 0 } })), ["default.probes"])
       const breakers = { a: { probes: -1 } }
@@ -287,7 +287,7 @@ describe("the environment", () => {
     })
   )
 
-  it.effect("refuses a number beyond 65,535 in a name as something it does not know, at once", () =>
+  it.effect("rejects an unknown name with a number above 65,535 without a long search", () =>
     Effect.gen(function* () {
       for (const [before, number, after] of [
         ["CIRCUIT_BREAKER_COOLDOWN_", "4294967290", ""],
@@ -333,7 +333,7 @@ describe("the environment", () => {
     })
   )
 
-  it.effect("reports everything that is wrong at once", () =>
+  it.effect("reports all problems at once", () =>
     Effect.gen(function* () {
       const env = { CIRCUIT_BREAKER_MODE: "x", CIRCUIT_BREAKER_A_PROBES: "0", CIRCUIT_BREAKER_X: "1" }
       const error = yield* Effect.flip(load(env))
@@ -358,7 +358,7 @@ describe("the environment", () => {
     })
   )
 
-  it.effect("reports what is wrong in code and in the environment in one error", () =>
+  it.effect("reports problems in code and in the environment in one error", () =>
     Effect.gen(function* () {
       const problems = yield* problemsOf({ CIRCUIT_BREAKER_PROBES: "no" }, { default: { probes: 0 } })
       assert.deepStrictEqual(paths(problems), ["CIRCUIT_BREAKER_PROBES", "default.probes"])

@@ -102,13 +102,13 @@ const isPolicy = (policy: Policy): boolean =>
   (typeof policy.enabled === "boolean" || Effect.isEffect(policy.enabled)) &&
   ["separate", "shared", "counted"].includes(policy.tenants)
 
-describe("whatever is written", () => {
+describe("any input", () => {
   const problem = Schema.Struct({ path: Schema.String, message: Schema.NonEmptyString })
   const isError = (error: BreakerPolicy.PolicyError) =>
     error._tag === "PolicyError" && error.problems.length > 0 && error.problems.every(Schema.is(problem))
 
   it.prop(
-    "decode makes a usable policy of it, or reports what is wrong",
+    "decode makes a usable policy of it, or reports the problems",
     [policy],
     ([input]) => {
       const result = BreakerPolicy.decode(input as BreakerPolicy.Input)
@@ -151,7 +151,7 @@ describe("whatever is written", () => {
   )
 
   it.effect.prop(
-    "layer makes usable policies of it, or fails and reports what is wrong",
+    "layer makes usable policies of it, or fails and reports the problems",
     [settings],
     ([input]) => Effect.map(Effect.exit(layer(input)), (exit) => void sound(exit)),
     { arbitrary: { runs: 1_000 } }

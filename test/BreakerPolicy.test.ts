@@ -27,7 +27,7 @@ const flag = Effect.succeed(true)
 const predicate = () => true
 
 describe("the default policy", () => {
-  // The values are written out a second time on purpose: users rely on them, so a change of a default has to be made here, too.
+  // This list repeats the defaults on purpose. Users rely on them, so a change of a default must fail here first.
   it("has the values that the docs state", () => {
     assert.deepStrictEqual(decoded({}), {
       trip: {

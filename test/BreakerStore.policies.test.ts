@@ -3,7 +3,7 @@ import { Cause, Effect, Exit, Schedule, type Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { BreakerPolicy, BreakerStore, CircuitBreaker, Tenant, Trip } from "effect-fuse"
 
-/** Runs a program with a store of its own. */
+/** Runs a program with a new store. */
 const withStore = <A, E>(self: Effect.Effect<A, E, BreakerStore.BreakerStore | Scope.Scope>) =>
   Effect.provide(self, BreakerStore.layerMemory)
 

@@ -306,7 +306,7 @@ describe("The policy decides how a fleet agrees", () => {
   )
 
   it.effect(
-    "fleet: false since a reload: overrides of other processes end, because their release would not be heard",
+    "fleet: false since a reload: overrides of other processes end, because the process would miss their release",
     () =>
       Effect.gen(function* () {
         const store = yield* MemoryStore.make

@@ -122,17 +122,17 @@ describe("How many processes agreed on an opening", () => {
 describe("A lease that its probe no longer needs", () => {
   const ends: ReadonlyArray<readonly [string, (process: Process) => Effect.Effect<unknown>]> = [
     [
-      "whose probe told nothing",
+      "of a probe that was Ignored",
       (process) =>
         Effect.exit(process.run(CircuitBreaker.protect(Effect.void, "api", { classify: () => Outcome.ignored })))
     ],
-    ["whose probe was interrupted", (process) => Effect.flatMap(begin(process, Effect.never), Fiber.interrupt)],
+    ["of a probe that was interrupted", (process) => Effect.flatMap(begin(process, Effect.never), Fiber.interrupt)],
     [
-      "whose process was stopped",
+      "of a process that stopped",
       (process) => Effect.andThen(Effect.andThen(begin(process, Effect.never), process.stop), pause())
     ],
     [
-      "whose two steps told nothing",
+      "of a permit that was settled as Ignored",
       (process) =>
         Effect.orDie(
           Effect.flatMap(process.run(CircuitBreaker.admit("api")), (permit) =>
@@ -154,7 +154,7 @@ describe("A lease that its probe no longer needs", () => {
     )
   }
 
-  it.effect("whose process crashed is free after probeTimeout", () =>
+  it.effect("of a process that crashed is free after probeTimeout", () =>
     Effect.gen(function* () {
       const { at } = yield* recovering(3, { probeTimeout: "5 seconds" })
       yield* begin(at(0), Effect.never)
@@ -183,7 +183,7 @@ describe("A lease that its probe no longer needs", () => {
     })
   )
 
-  it.effect("whose permit was never settled is free after probeTimeout", () =>
+  it.effect("of a permit that was never settled is free after probeTimeout", () =>
     Effect.gen(function* () {
       const { at } = yield* recovering(2, { probeTimeout: "5 seconds" })
       yield* at(0).run(CircuitBreaker.admit("api"))
@@ -219,7 +219,7 @@ describe("A lease that its probe no longer needs", () => {
 describe("probes: 3, successesToClose: 2", () => {
   const policy = { probes: 3, successesToClose: 2 }
 
-  it.effect("three at once in all processes together, and two successes close", () =>
+  it.effect("all processes together run three probes at once, and two successes close", () =>
     Effect.gen(function* () {
       const { at, processes } = yield* recovering(4, policy)
       const running: Array<Running> = []
@@ -418,7 +418,7 @@ describe("A caller that asks for a place", () => {
     )
   }
 
-  it.effect("and that closed alone does not close an opening that it learns of when it sends its close", () =>
+  it.effect("and that closed alone does not close an opening that it discovers when it sends its close", () =>
     Effect.gen(function* () {
       const { at, processes } = yield* fleet(2)
       yield* openTogether(processes)
@@ -429,7 +429,7 @@ describe("A caller that asks for a place", () => {
       yield* at(1).fail
       yield* pause()
       yield* expectAll([at(1)], "Open fleet")
-      // It can write again, and cannot read.
+      // From now on, the process can write but cannot read.
       at(0).trouble.only = ["page", "load"]
       yield* TestClock.adjust("6 seconds")
       yield* expectAll(processes, "Open fleet")

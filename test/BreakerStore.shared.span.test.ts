@@ -52,7 +52,7 @@ describe("The circuit of a name in a fleet", () => {
     })
   )
 
-  it.effect("stays closed in the healthy half, whose calls all have keys", () =>
+  it.effect("stays closed in the healthy half of the processes", () =>
     Effect.gen(function* () {
       const { processes } = yield* fleet(4, { policy })
       yield* Effect.forEach(processes, (process) => all(process, true))

@@ -22,7 +22,7 @@ const modes: ReadonlyArray<readonly [what: string, trouble: Partial<Trouble>]> =
   ["dies", { now: "die" }],
   ["throws", { now: "throw" }],
   ["takes 300 ms", { slow: 300 }],
-  ["is slow and carries out what is no longer waited for", { now: "lost" }]
+  ["executes commands after their callers stopped waiting", { now: "lost" }]
 ]
 const well: Partial<Trouble> = { now: "none", slow: 0, late: 0, deaf: false, only: [] }
 
@@ -92,7 +92,7 @@ describe("A store that", () => {
     )
   }
 
-  it.effect("is well is not asked while all is well, but for a read and a heartbeat in each interval", () =>
+  it.effect("works gets only one read and one heartbeat per interval while no call fails for long", () =>
     Effect.gen(function* () {
       const { all, at } = yield* fleet(2)
       yield* all((process) => times(100, process.succeed))
@@ -100,7 +100,7 @@ describe("A store that", () => {
       yield* TestClock.adjust("1 minute")
       assert.deepStrictEqual(new Set(yield* all((process) => Effect.succeed(process.trouble.asked.join()))).size, 1)
       assert.isTrue(isRoutine(at(0).trouble.asked))
-      // One read and one heartbeat in each interval; a few more since the start.
+      // One read and one heartbeat in each interval, and a few more after the start.
       assert.isAtMost(at(0).trouble.asked.length, 2 * 16)
     })
   )
@@ -122,7 +122,7 @@ describe("A store that", () => {
   )
 })
 
-describe("Answers that are lost, though what was asked was done", () => {
+describe("Lost answers of commands that were executed", () => {
   it.effect("change nothing: each opening and each close is counted once", () =>
     Effect.gen(function* () {
       const { all, processes } = yield* fleet(3)
@@ -289,13 +289,13 @@ describe("A store that lost everything", () => {
   }
 
   it.effect(
-    "or was out of reach for longer than processes live: a process that returns first and fails alone opens only itself",
+    "or was unreachable until it counts no process as live: the first process that returns and fails alone opens only its own circuit",
     () =>
       Effect.gen(function* () {
         const { all, at, processes } = yield* fleet(3)
         yield* all((process) => process.succeed)
         for (const { trouble } of processes) trouble.now = "fail"
-        // For longer than the store takes a process for alive.
+        // Longer than the store counts a silent process as live.
         yield* TestClock.adjust("15 seconds")
         at(0).trouble.now = "none"
         yield* TestClock.adjust("1200 millis")
@@ -310,9 +310,9 @@ describe("A store that lost everything", () => {
   )
 })
 
-describe("What was seen while the store was away", () => {
+describe("Evidence from the time when the store was away", () => {
   for (const failures of [4, 5]) {
-    it.effect(`is not sent afterwards: ${failures} failures in each of two`, () =>
+    it.effect(`is not sent afterwards: ${failures} failures in each of two processes`, () =>
       Effect.gen(function* () {
         const { all, at } = yield* fleet(3)
         yield* all((process) => process.succeed)
@@ -332,7 +332,7 @@ describe("What was seen while the store was away", () => {
     readonly [string, Trip.Input, away: string, (process: Process) => Effect.Effect<unknown>]
   > = [
     [
-      "a streak, after an opening of its own",
+      "a streak, after an opening of the process alone",
       Trip.consecutive(5),
       "FFFF",
       (process) =>
@@ -349,7 +349,7 @@ describe("What was seen while the store was away", () => {
     ]
   ]
   for (const [what, trip, away, then] of afterwards) {
-    it.effect(`takes nothing from what is seen later: ${what}`, () =>
+    it.effect(`does not weaken later evidence: ${what}`, () =>
       Effect.gen(function* () {
         const { at, processes } = yield* fleet(3, { policy: { trip } })
         for (const process of processes) process.trouble.now = "fail"

@@ -194,7 +194,7 @@ describe("a store that is full", () => {
       yield* succeed("first")
       const stats = yield* BreakerStore.stats
       assert.deepStrictEqual([stats.evicted, stats.overflowed], [1 - shared, shared])
-      // The next search goes on where that one ended.
+      // The next search continues where the previous one ended.
       yield* succeed("second")
       assert.strictEqual((yield* BreakerStore.stats).overflowed, shared)
     }).pipe(withStore(maxCircuits))
@@ -342,7 +342,7 @@ describe("the options", () => {
     [5, "expected an object with maxCircuits, got 5"],
     [null, "expected an object with maxCircuits, got null"],
     [[], "expected an object with maxCircuits, got []"]
-  ] as ReadonlyArray<[unknown, string]>)("refuse what is none, %j", (options, message) => {
+  ] as ReadonlyArray<[unknown, string]>)("are rejected if they are invalid: %j", (options, message) => {
     assert.throws(
       () => BreakerStore.layerMemoryWith(options as BreakerStore.Options),
       RangeError,

@@ -5,7 +5,7 @@ import { BreakerPolicy, BreakerStore, CircuitBreaker } from "effect-fuse"
 import { expectAll, fleet, openTogether, pause } from "./support/fleet.ts"
 import { expectState, fail, hang, pass, quick, recordEvents, reject, scenario, settings } from "./support/verbs.ts"
 
-/** Runs an effect with a store of its own that knows nothing yet. */
+/** Runs an effect with a new, empty store. */
 const elsewhere = <A, E>(effect: Effect.Effect<A, E, BreakerStore.BreakerStore>) =>
   effect.pipe(
     Effect.provide(BreakerStore.layerMemory, { local: true }),
@@ -14,7 +14,7 @@ const elsewhere = <A, E>(effect: Effect.Effect<A, E, BreakerStore.BreakerStore>)
 
 const importing = (json: string) => BreakerStore.importAll(json)
 
-/** What is worth comparing of all circuits. */
+/** The fields of all circuits that the tests compare. */
 const views = Effect.map(CircuitBreaker.list, (all) =>
   all
     .map(({ cause, circuit, key, openings, retryAfter, state }) => ({
@@ -64,7 +64,7 @@ describe("exportAll and importAll", () => {
     assert.deepStrictEqual(sorted(again), sorted(json))
   })
 
-  scenario("do not stop the time: an opening keeps its end", quick, function* () {
+  scenario("do not pause the cooldown: an opening keeps its end", quick, function* () {
     yield* fail()
     yield* CircuitBreaker.isolate("isolated", { for: "5 seconds" })
     const json = yield* BreakerStore.exportAll

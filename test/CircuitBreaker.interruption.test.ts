@@ -9,6 +9,7 @@ import {
   fail,
   hang,
   inspect,
+  lasting,
   pass,
   quick,
   recordEvents,
@@ -235,12 +236,6 @@ describe("Slow calls", () => {
     slowCall: "4 seconds",
     cooldown: "10 seconds"
   }
-  const lasting = (millis: number, exit: Exit.Exit<string, string> = Exit.succeed("ok")) =>
-    Effect.gen(function* () {
-      const one = yield* hang()
-      yield* TestClock.adjust(millis)
-      yield* one.end(exit)
-    })
 
   scenario("a slow failure counts as slow and as failed, and the rate opens", slow, function* () {
     yield* times(2, lasting(0))

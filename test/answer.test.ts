@@ -186,7 +186,7 @@ const each = (check: (one: Case, built: Built) => void) => {
 }
 
 describe("The answer to a call", () => {
-  it("is the first of: the switch, the override, the dependency, the circuit's own state; its wait is the longest of all", () => {
+  it("comes from the first of the switch, the override, the dependency and the circuit's own state; its wait is the longest one of all", () => {
     const seen = new Set<string>()
     each((one, { circuit, circuits }) => {
       const found = told(answer(circuits, circuit, now))
@@ -214,7 +214,7 @@ describe("The answer to a call", () => {
     })
   })
 
-  it("changes when its wait is over, and not a millisecond before, unless a probe decides", () => {
+  it("changes exactly when its wait is over, unless a probe decides", () => {
     each((one, { circuit, circuits }) => {
       const found = answer(circuits, circuit, now)
       if (found._tag !== "Reject" || !isLasting(found) || found.wait === Infinity) return
@@ -268,7 +268,7 @@ describe("The answer to a call", () => {
   })
 })
 
-/** A name with a span: the state of its circuit, that of the circuit of a key, and of a dependency of both. */
+/** A policy with a span: the state of the circuit of the name, of the circuit of a key, and of a dependency of both. */
 const heldCases = keys(states).flatMap((name) =>
   keys(states).flatMap((own) => [false, true].map((isBlocked) => ({ name, own, isBlocked })))
 )
@@ -306,7 +306,7 @@ const expectedHeld = ({ isBlocked, name, own }: Held): string => {
 }
 
 describe("The circuit of a name with a span", () => {
-  it("decides before that of the key, and the wait is the longest of both", () => {
+  it("decides before the circuit of the key, and the wait is the longer one of both", () => {
     for (const one of heldCases) {
       const { circuit, circuits } = buildHeld(one)
       assert.strictEqual(told(answer(circuits, circuit, now)), expectedHeld(one), JSON.stringify(one))
@@ -333,7 +333,7 @@ describe("The circuit of a name with a span", () => {
       if (rejectsAt(circuit, time) !== undefined)
         assert.match(said, /^Reject, Cooldown by api\/eu/, JSON.stringify(one))
       assert.strictEqual(passesAll(circuits, circuit, now), /Normal|Ramp/.test(said), JSON.stringify(one))
-      // Calls without a key keep their hot paths.
+      // Calls without a key still use the hot paths.
       if (!one.isBlocked) assert.strictEqual(rejectsAt(named, time) !== undefined, one.name === "Open")
     }
   })
@@ -374,7 +374,7 @@ describe("A dependency", () => {
     })
   }
 
-  it("may be further down, may be a circuit of the same key, and may depend on what depends on it", () => {
+  it("may be indirect, may be a circuit of the same key, and may be part of a cycle", () => {
     const circuit = make("api", { dependsOn: ["cache", "db"] }, closed, "eu")
     const cache = make("cache", { dependsOn: ["api", "network"] }, closed, "eu")
     const network = make("network", { dependsOn: ["api"] }, open)
@@ -425,14 +425,14 @@ describe("A lease of the fleet", () => {
     assert.strictEqual(told(answer(circuits, circuit, now)), "Reject, Cooldown by api/eu for 9000")
   })
 
-  it("that is spare admits no call at its end", () => {
+  it("that is spare admits no call from its end on", () => {
     const { circuit, circuits } = lease("fleet, with a spare lease", "Open")
     const { until = 0 } = circuit.fleetState?.lease.spare ?? {}
     assert.strictEqual(told(answer(circuits, circuit, until - 1)), "Admit as Probe")
     assert.strictEqual(told(answer(circuits, circuit, until)), "Reject, Cooldown by api/eu for 8000")
   })
 
-  it("that is being asked for does not matter once the state is this process's own", () => {
+  it("that is being requested does not matter once this process alone decides the state", () => {
     const { circuit, circuits } = lease("fleet, asking for a lease", "CooldownOver")
     assert.strictEqual(told(answer(circuits, circuit, now)), "Reject, ProbesBusy by api/eu for 50")
     if (circuit.fleetState !== undefined) circuit.fleetState.record.adopted = -1
@@ -493,7 +493,7 @@ describe("The answer to an admitted call that cannot run", () => {
   })
 })
 
-it.each(Object.entries(states))("The wait of a cooldown is 0 in every state but Open: %s", (_, state) => {
+it.each(Object.entries(states))("The wait of a cooldown is 0 in every state except Open: %s", (_, state) => {
   const wait = state._tag === "Open" ? state.until - now : 0
   assert.strictEqual(cooldownWait(make("api", {}, state), now), wait)
 })

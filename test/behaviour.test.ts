@@ -20,6 +20,7 @@ import {
   fail,
   hang,
   inspect,
+  lasting,
   pass,
   play,
   quick,
@@ -31,25 +32,17 @@ import {
   times
 } from "./support/verbs.ts"
 
-// Cases that other circuit breakers test or get wrong. Cases that other test files have are not repeated here.
+// Cases that other circuit breakers test or get wrong, except those that other test files cover.
 
 const millisOf = Effect.map(inspect(), ({ retryAfter }) => Duration.toMillis(retryAfter))
 
-/** A call with this duration and this exit. */
-const lasting = (millis: number, exit: Exit.Exit<string, string> = Exit.succeed("ok")) =>
-  Effect.gen(function* () {
-    const one = yield* hang()
-    yield* TestClock.adjust(millis)
-    return yield* one.end(exit)
-  })
-
 describe("Counting", () => {
   for (const [before, what] of [
-    ["SSFFSFSFFSS", "after two successes that are no longer in it"],
-    ["FFSSFSFSFSFF", "after two failures that are no longer in it"]
+    ["SSFFSFSFFSS", "not two older successes"],
+    ["FFSSFSFSFSFF", "not two older failures"]
   ] as const) {
     scenario(
-      `a window of ten calls has exactly the last ten, ${what}`,
+      `a window of ten calls counts exactly the last ten calls, ${what}`,
       { trip: Trip.failureRate({ threshold: 0.6, minimumCalls: 10, over: 10 }) },
       function* () {
         yield* play(before)
@@ -144,10 +137,14 @@ describe("Counting", () => {
 })
 
 describe("Half-open", () => {
-  // In other libraries, an error that is not a failure of the dependency is a success, or the probe never ends.
+  // In other libraries, such an error counts as a success, or the probe never ends.
   const answers = [
-    ["an error that isFailure does not match closes the circuit", { isFailure: () => false }, "Closed"],
-    ["an error that isIgnored matches decides nothing and frees the lease", { isIgnored: () => true }, "HalfOpen"],
+    ["an error for which isFailure returns false closes the circuit", { isFailure: () => false }, "Closed"],
+    [
+      "an error for which isIgnored returns true frees the lease and does not change the state",
+      { isIgnored: () => true },
+      "HalfOpen"
+    ],
     ["any other error opens the circuit again", {}, "Open"]
   ] as const
   for (const [what, reading, state] of answers) {
@@ -206,7 +203,7 @@ describe("retryAfter", () => {
   const cases: ReadonlyArray<readonly [what: string, steps: ReadonlyArray<Step>, millis: number]> = [
     ["of a circuit that was never called is 0", [], 0],
     ["of a Closed circuit with failures is 0", [play("FFFF", { name: "calm" })], 0],
-    ["one millisecond after an opening is the cooldown less that millisecond", [fail(), later(1)], 9_999],
+    ["one millisecond after an opening is the cooldown minus that millisecond", [fail(), later(1)], 9_999],
     ["after the cooldown, before a probe, is 0", [fail(), later("1 hour")], 0],
     ["while HalfOpen with a free lease is 0", [fail(), later("10 seconds"), Effect.exit(call(Effect.interrupt))], 0],
     ["while all leases are taken is at most a second", [fail(), later("10 seconds"), hang()], 1_000],
@@ -364,7 +361,7 @@ describe("After the scope of a store closes", () => {
 })
 
 describe("A callback", () => {
-  // With a lock around a callback, or a state that is written after it, these tests hang or lose a transition.
+  // An engine that locks around a callback would hang here. An engine that writes its state after the callback would lose a transition.
   const callsBack = Effect.gen(function* () {
     yield* inspect()
     yield* Effect.exit(call(Effect.succeed("ok")))

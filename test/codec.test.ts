@@ -8,7 +8,7 @@ const runs = (seed: string) => ({ arbitrary: { runs: 1_000, size: 40, seed } })
 
 // ---- Names --------------------------------------------------------------------------------------------------------
 
-// What has a meaning in an id, in a key of Redis or in a pattern, and what is no text by itself.
+// Characters with a meaning in an id, in a Redis key or in a pattern, and lone surrogates.
 const pieces = pick(
   ...["a", "Z", "0", "9", ".", "_", "-", "~", "%", "/", "{", "}", "*", "?", "[", ":", " ", "\n", "\0", "\u007f"],
   ...["%0025", "%002f", "0041", "%0041", "%", "%00", "é", "e\u0301", "日", "\ud83d", "\udeaf", "\ud800", "\uffff", ".."]
@@ -291,7 +291,7 @@ const samples = [
   )
 ]
 
-/** Every place in a JSON value: how to replace what is there. */
+/** Every position in a JSON value, as a function that replaces the value there. */
 const placesIn = (value: unknown): ReadonlyArray<(put: unknown) => unknown> => {
   const self = (put: unknown) => put
   if (typeof value !== "object" || value === null) return [self]

@@ -110,7 +110,8 @@ describe.each(kinds)("The doctor on %s", (kind) => {
         checks.map((check) => ["ok", check])
       )
       assert.match(text.out, new RegExp(`^ok +version +${kind} \\d+\\.\\d+`, "m"))
-      assert.include(text.out, "0 circuits not closed, 1 process alive")
+      // A doctor is a voter for a moment, so the other doctor may count it.
+      assert.match(text.out, /0 circuits not closed, (1 process|2 processes) alive/)
       assert.strictEqual(json.error + text.error, "")
 
       yield* isForgotten(kind, at)

@@ -10,7 +10,7 @@ import { unprintable } from "./support/garbage.ts"
 import { type Replica, until } from "./support/redisFleet.ts"
 import { live } from "./support/redisLive.ts"
 
-// The names and the traffic that the command line reads from the digests of the processes.
+// The command line reads names and traffic from the digests of the processes.
 
 const scope = Effect.runSync(Scope.make())
 let all: Servers
@@ -19,14 +19,14 @@ beforeAll(async () => {
 }, 180_000)
 afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
 
-/** A place whose tables exist. */
+/** A store with existing tables. */
 const ready = (kind: Kind) =>
   Effect.tap(
     Effect.suspend(() => newPlace(kind, all)),
     ({ outside }) => Effect.orDie(listed(outside))
   )
 
-/** Calls without end: three of four succeed. */
+/** Makes calls until the test ends. Three of four succeed. */
 const busy = (process: Replica, name: string, key?: string) => {
   const call = (self: Effect.Effect<void, string>) => Effect.exit(CircuitBreaker.protect(self, name, { key }))
   const four = Effect.andThen(Effect.repeat(call(Effect.void), { times: 2 }), call(Effect.fail("down")))
@@ -83,7 +83,7 @@ describe.each(kinds)("The digests of processes on %s", (kind) => {
   )
 
   live(
-    "a healthy name is known to commands that steer, a misspelt one is refused, and the error says who was asked",
+    "commands that steer accept a healthy name and reject a misspelt one, with the number of processes that do not use it",
     Effect.gen(function* () {
       const place = yield* ready(kind)
       const { flags } = place
@@ -105,7 +105,7 @@ describe.each(kinds)("The digests of processes on %s", (kind) => {
   )
 
   live(
-    "a digest of another version is counted, and the refusal says that not all names are known",
+    "list counts a digest of another version, and the rejection of a name says that not all names are known",
     Effect.gen(function* () {
       const place = yield* ready(kind)
       const { flags, outside } = place
@@ -145,7 +145,7 @@ describe("watch --all", () => {
   )
 
   live(
-    "refuses flags that do not go together",
+    "rejects flags that cannot be combined",
     Effect.gen(function* () {
       const place = yield* ready("Redis")
       const refusals: ReadonlyArray<readonly [args: ReadonlyArray<string>, message: RegExp]> = [

@@ -30,7 +30,7 @@ afterAll(async () => {
 })
 
 const place = (kind: (typeof kinds)[number]) => Effect.suspend(() => newPlace(kind, all))
-/** A place whose tables are made. */
+/** A store with existing tables. */
 const ready = (kind: (typeof kinds)[number]) => Effect.tap(place(kind), ({ outside }) => Effect.orDie(listed(outside)))
 
 const record = ({ outside }: Place, name: string, body: string) =>
@@ -99,7 +99,7 @@ describe.each(kinds)("The command line on %s", (kind) => {
   )
 
   live(
-    "steers a fleet that obeys, and whose trail has each action once, with who did it",
+    "steers a fleet, and the trail has each action once, with its actor",
     Effect.gen(function* () {
       const { flags, join, prefix, trail } = yield* place(kind)
       const fleet = [yield* join, yield* join]
@@ -212,7 +212,7 @@ describe.each(kinds)("The command line on %s", (kind) => {
   )
 
   live(
-    "keeps names and keys of any text: in tables they stay in their line and are not what a terminal obeys",
+    "shows names and keys of any text on one line of a table, without control characters",
     Effect.gen(function* () {
       const { flags } = yield* ready(kind)
       const name = `a\nb\u001b[31m"'\\/|é😀\u202e`
@@ -244,7 +244,7 @@ describe.each(kinds)("The command line on %s", (kind) => {
   )
 
   live(
-    "shows a record that it cannot read, and leaves it as it is",
+    "shows a record that it cannot read, and does not change it",
     Effect.gen(function* () {
       const at = yield* ready(kind)
       const { flags, outside } = at
@@ -300,7 +300,7 @@ describe.each(kinds)("The command line on %s", (kind) => {
   )
 })
 
-describe("What is exported", () => {
+describe("An export", () => {
   live(
     "is imported from a pipe into any other store, 2,000 circuits too, and from a file",
     Effect.gen(function* () {
@@ -421,7 +421,7 @@ describe("The trail", () => {
   )
 
   live(
-    "is not made where a table has one of its names, which stays as it is; nor by who has no right to",
+    "is not created if another table has one of its names, or if the user lacks the privilege",
     Effect.gen(function* () {
       const { trail } = yield* place("PostgreSQL")
       yield* say(trail, "CREATE TABLE alien_events (id int)")
@@ -445,7 +445,7 @@ describe("The trail", () => {
 
 describe("A question", () => {
   live(
-    "is not answered where nobody is there, and then nothing is done",
+    "is not asked without a terminal, and then the command does nothing",
     Effect.gen(function* () {
       const { flags, outside } = yield* ready("Redis")
       const file = join(folder, "ask.json")
@@ -538,7 +538,7 @@ describe("A question", () => {
   )
 })
 
-describe("What is asked wrongly", () => {
+describe("An invalid command line", () => {
   const redis = ["--redis", "redis://127.0.0.1:1"]
   const wrong: ReadonlyArray<readonly [args: ReadonlyArray<string>, says: RegExp, env?: Record<string, string>]> = [
     [["list"], /^No store given\. Add --redis URL or --database URL/],
@@ -688,7 +688,7 @@ describe("In a shell", () => {
   )
 
   live(
-    "whoever reads no more is no error",
+    "a reader that closes the pipe causes no error",
     Effect.gen(function* () {
       const { flags } = yield* ready("Redis")
       const under = { _tag: "Closed", since: 0, openings: 0, openFor: 0, rampUntil: 0 }

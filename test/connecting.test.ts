@@ -154,7 +154,7 @@ describe("a client that is useless", () => {
       assert.deepStrictEqual(closed, [0])
     }))
 
-  test("does not interrupt a caller whose command is never answered: the command fails", () =>
+  test("does not interrupt a caller if its command is never answered: the command fails", () =>
     Effect.gen(function* () {
       const { closed, read, write } = yield* store([{ exchange: readOnly, page: Effect.never }, {}])
       const reading = yield* Effect.forkChild(read)

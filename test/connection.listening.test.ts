@@ -6,7 +6,7 @@ import { capture, type Line } from "./support/verbs.ts"
 
 const times = { quietMillis: 1_000, answerMillis: 100 }
 
-/** A subscription, and a way to announce that it hears, or not. */
+/** A subscription, and whether it receives the announcements. */
 const subscription = (hears: () => boolean, mayAnnounce = true) =>
   Effect.gen(function* () {
     const queue = yield* Queue.unbounded<string>()
@@ -23,7 +23,7 @@ const subscription = (hears: () => boolean, mayAnnounce = true) =>
   })
 
 describe("a subscription", () => {
-  it.effect("that receives messages of other processes sends none to itself", () =>
+  it.effect("that receives messages of other processes sends no test message", () =>
     Effect.gen(function* () {
       const { announced, listen, queue } = yield* subscription(() => true)
       const fiber = yield* listen

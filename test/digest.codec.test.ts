@@ -20,7 +20,7 @@ const nameDigest: Arbitrary.Arbitrary<NameDigest> = Arbitrary.all({
   worst: Arbitrary.array(key, { maxLength: 7 })
 })
 
-/** Without names that occur twice, because a process has each name once. */
+/** A process has each name once. */
 const distinct = (names: ReadonlyArray<NameDigest>): ReadonlyArray<NameDigest> => [
   ...new Map(names.map((one) => [one.name, one])).values()
 ]
@@ -102,7 +102,7 @@ describe("A digest", () => {
   ]
   it.each(foreign)("is skipped if it is %s", (_, text) => assert.isUndefined(decode(text)))
 
-  it("may have more fields and values, which a newer version added", () => {
+  it("is decoded if a newer version added fields and values", () => {
     const text = '{"v":1,"p":9,"c":[["api",1,1,0,0,0,0,0,0,0,null,null,null,null,"more"]],"n":["b"],"l":0,"x":1}'
     assert.deepStrictEqual(decode(text), {
       ...{ millis: 9, others: ["b"], leftOut: 0 },
@@ -110,7 +110,7 @@ describe("A digest", () => {
     })
   })
 
-  it("has the names that are not Closed, then the busiest, and counts those for which there is no room", () => {
+  it("has the names that are not Closed, then the busiest, and the number of names for which there is no room", () => {
     const all = many(10_000, (index) => ({
       calls: index,
       notClosed: index % 1_000 === 0 ? 1 : 0,
@@ -126,13 +126,13 @@ describe("A digest", () => {
     assert.isAbove(encode(5_000, all).length, limits.digest - 40)
   })
 
-  it("keeps the counts of as many names as have room, if all names have it", () => {
+  it("has the counts of all names if there is room for them", () => {
     const all = many(300, () => ({ calls: 10 }))
     const { leftOut, names, others } = decoded(encode(5_000, all))
     assert.deepStrictEqual([names.length, others.length, leftOut], [300, 0, 0])
   })
 
-  it("has no more than 8,192 characters if there is almost enough room for all names", () => {
+  it("has at most 8,192 characters if there is almost enough room for all names", () => {
     for (const length of [10, 30, 80, 200]) {
       const all = many(400, (index) => ({ name: `${index}-`.padEnd(length, "n"), calls: 1_000 }))
       const text = encode(5_000, all)

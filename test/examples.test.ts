@@ -38,8 +38,8 @@ describe("npm start", () => {
 })
 
 describe("npm run demo:fleet", () => {
-  it("shows three processes with one Redis, and finds all that it claims", async () => {
-    // The demo is for those who have a Redis; here one is installed where that is possible.
+  it("shows three processes with one Redis, and confirms all its claims", async () => {
+    // The demo needs an installed Redis. The test uses the one that `programsOf` finds or installs.
     const path = `${dirname((await programsOf("redis")).server)}${delimiter}${process.env["PATH"]}`
     const env = { ...process.env, PATH: path, REDIS_URL: "" }
     const { stdout } = await run(process.execPath, [conditions, "examples/fleet.ts"], { cwd: root, env })
@@ -519,7 +519,7 @@ describe("every example in the README and in the comments", () => {
       const tsc = join(root, "node_modules/typescript/bin/tsc")
       const compiled = await run(process.execPath, [tsc, "-p", folder], { cwd: root }).catch((error) => error)
       assert.strictEqual(compiled.stdout, "", "the examples compile")
-      // On a busy machine, a timeout of an example may be ignored as a stall, so an example may fail once.
+      // On a busy machine, a stall may excuse the timeout of an example, which then fails. A second run decides.
       const all = files.map((_, index) => `await import("./${index}.ts").catch(() => import("./${index}.ts?again"))`)
       writeFileSync(join(folder, "all.ts"), all.join("\n"))
       const ran = await run(process.execPath, [conditions, join(folder, "all.ts")], { cwd: root }).catch(

@@ -79,7 +79,7 @@ const votersOnly: typeof Fleet.judge = (tally, trip, rules, more) =>
 const neverYoung: typeof Fleet.judge = (tally, trip, rules, more) =>
   Fleet.judge(tally, trip, rules, { ...more, young: false })
 
-describe("a store that is wiped, and whose clock is then behind", () => {
+describe("a store that is wiped, with a clock that is then behind", () => {
   it("gets no wrong answer", () => {
     const found = explore(fleet({ ...setting(minority, { wipes: 1 }), stepBack: 1_000 }), most)
     report("clock behind", found)
@@ -87,17 +87,17 @@ describe("a store that is wiped, and whose clock is then behind", () => {
   }, 600_000)
 })
 
-/** What is wrong, among which processes, and how many of which faults it takes to see it. */
+/** A fault of the protocol, the processes, and the faults of the network that reveal it. */
 const mutants: ReadonlyArray<
   readonly [name: string, roles: ReadonlyArray<Role>, budget: Partial<Budget>, faults: Faults, stepBack: number]
 > = [
   ["counts silence as consent", minority, {}, { judge: votersOnly }, 0],
-  ["moves heard without the ballots that are owed", minority, {}, { hearsWithoutVoting: true }, 0],
-  ["takes what failed for heard", minority, { lost: 1, intervals: 1 }, { hearsOnFailure: true }, 0],
+  ["moves its cursor without casting the required ballots", minority, {}, { hearsWithoutVoting: true }, 0],
+  ["moves its cursor although the exchange failed", minority, { lost: 1, intervals: 1 }, { hearsOnFailure: true }, 0],
   ["believes a young store", minority, { wipes: 1 }, { judge: neverYoung, forgetful: true }, 0],
   ["has no deadlines", majority, { slow: 1 }, { noDeadline: true }, 0],
-  ["counts how far the dead had heard", minority, { crashes: 1, intervals: 2 }, { keepsDead: true }, 0],
-  ["believes what was heard of a log that was lost", minority, { wipes: 1 }, { keepsHeard: true }, 1_000],
+  ["counts the cursor of a dead process", minority, { crashes: 1, intervals: 2 }, { keepsDead: true }, 0],
+  ["trusts a cursor into a log that was lost", minority, { wipes: 1 }, { keepsHeard: true }, 1_000],
   ["remembers that it abstained when that is answered", majority, { firstCalls: 1 }, { remembersLate: true }, 0],
   ["says nothing of its first call after it abstained", majority, { firstCalls: 1 }, { silentFirstCall: true }, 0],
   ["lets a ballot end before the roll call that it answers", minority, { intervals: 2 }, { shortBallots: true }, 0]

@@ -92,13 +92,13 @@ describe("an opening on its way while the store freezes is not carried out when 
   const hung = <P extends WiredPlace>(place: P) =>
     [place, Effect.as(place.wire.hang, { thaw: place.wire.mend })] as const
   const ways: ReadonlyArray<Freezing> = [
-    ["Redis behind a network that holds back what is sent", () => Effect.map(onRedis(), hung)],
+    ["Redis behind a network that delays all packets", () => Effect.map(onRedis(), hung)],
     [
       "Redis that was stopped",
       () =>
         Effect.map(onRedis(), (place) => [place, Effect.as(place.server.pause, { thaw: place.server.resume })] as const)
     ],
-    ["PostgreSQL behind a network that holds back what is sent", () => Effect.map(postgres(), hung)],
+    ["PostgreSQL behind a network that delays all packets", () => Effect.map(postgres(), hung)],
     [
       "PostgreSQL with a lock on the store",
       () =>
@@ -121,7 +121,7 @@ describe("an opening on its way while the store freezes is not carried out when 
       Effect.gen(function* () {
         const [place, freeze] = yield* make()
         let frozen: Frozen | undefined
-        // The store freezes just before it is sent an opening. Another process that sends one meanwhile waits for that.
+        // The store freezes just before the first process sends an opening. A process that sends one meanwhile waits until the store is frozen.
         const freezeOnce = yield* Effect.cached(
           Effect.map(Effect.provideService(freeze, Scope.Scope, yield* Effect.scope), (it) => {
             frozen = it
@@ -152,7 +152,7 @@ describe("an opening on its way while the store freezes is not carried out when 
         isDown = false
         yield* Effect.sleep("1 second")
         yield* standsAt(replicas, "Closed (local)")
-        // What is sent from now on is sent by processes that are well, and what was sent before is late.
+        // From now on all commands come from healthy processes. Earlier commands arrive late.
         yield* Effect.sleep("500 millis")
         yield* (frozen as Frozen | undefined)?.thaw ?? Effect.void
         yield* (replicas[0] as Replica).run(CircuitBreaker.isolate("other"))
@@ -165,7 +165,7 @@ describe("an opening on its way while the store freezes is not carried out when 
   }
 })
 
-describe("when many circuits fail at once all of them open for all, and the store is down for no process", () => {
+describe("many circuits that fail at once open for all processes, and no process loses the store", () => {
   const places: ReadonlyArray<readonly [string, number, () => Scoped<Place>]> = [
     ["Redis", 1_000, () => onRedis()],
     ["PostgreSQL", 300, postgres],
@@ -332,7 +332,7 @@ describe("a store that lost its latest writes is given them back, and no process
   }
 })
 
-describe("a process that starts learns which circuits are open after it has connected, however long that takes", () => {
+describe("a starting process learns which circuits are open once it is connected, however long connecting takes", () => {
   const places: Places<WiredPlace> = {
     Redis: () => Effect.map(onRedis(), (made) => ({ ...made, store: connecting(made) })),
     PostgreSQL: postgres
@@ -348,7 +348,7 @@ describe("a process that starts learns which circuits are open after it has conn
           "the store has the opening",
           Effect.map(bodyOf(made, "api"), (body) => body !== undefined)
         )
-        // Longer than the 200 milliseconds for which it waits for what is open.
+        // Longer than the 200 milliseconds for which it waits for the open circuits.
         yield* made.wire.hang
         const store = yield* Effect.forkScoped(made.store)
         const connected = Fiber.join(store)

@@ -85,7 +85,7 @@ describe("A minority", () => {
     if (before) for (const process of [4, 5, 6]) calls(simulation, process, 20_000, 20_500)
     simulation.runUntil(60_000)
     simulation.fail((process) => (process < 2 ? 1 : 0))
-    // Two processes that succeeded prevent the opening; three processes abstain.
+    // Two successful processes prevent the opening. Three processes abstain.
     for (const process of [2, 3]) calls(simulation, process, 60_000, 61_000)
     for (const process of [0, 1]) calls(simulation, process, 61_000, 80_000, 2_000)
     for (const process of [4, 5, 6]) simulation.at(68_000, () => simulation.process(process).call())
@@ -95,7 +95,7 @@ describe("A minority", () => {
     assert.deepStrictEqual(openings(simulation), [])
   })
 
-  it("opens nothing if the others answered the roll call and stopped calling: their answers last as long as the roll call", () => {
+  it("opens nothing if the others answered the roll call and then stopped calling: their answers stay valid during the roll call", () => {
     const simulation = fleet(5, { policy: { trip: { _tag: "Consecutive", failures: 12 } } })
     simulation.fail((process) => (process < 2 ? 1 : 0))
     // The roll call comes after 18 seconds, when the failures of the two processes together suffice. Each alone trips after 36 seconds.

@@ -25,7 +25,7 @@ import {
   unprintableInLines
 } from "./support/garbage.ts"
 
-// The command line without a process of its own: what it is told and what it reads may be anything.
+// Runs the command line in this process, with arbitrary arguments and arbitrary input.
 
 const folder = mkdtempSync(join(tmpdir(), "fuzz-"))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
@@ -36,7 +36,7 @@ interface Ended {
   readonly error: string
 }
 
-/** A console that keeps what is written. */
+/** A console that records its output. */
 const keeping = () => {
   const told = { out: "", error: "" }
   const log = (text: string) => {
@@ -77,12 +77,12 @@ const run = (args: ReadonlyArray<string>, env: Readonly<Record<string, string>> 
     return { code: failure instanceof CommandFailure ? failure.code : 1, out, error }
   })
 
-/** With `--json` all that is said is JSON. */
+/** With `--json`, all output is JSON. */
 const isJson = ({ error, out }: Ended): void => {
   for (const text of [out, error]) if (text !== "") JSON.parse(text)
 }
 
-describe("Words that are asked", () => {
+describe("Arguments of any kind", () => {
   const verbs = [
     "list",
     "show",
@@ -336,7 +336,7 @@ describe("A file", () => {
         if (json.length > 0) isJson(ended)
         if (ended.code > 0) return
         const drawn = readFileSync(svg, "utf8")
-        // What is no character of XML, or no entity, would make it no picture at all.
+        // An invalid character or entity of XML would break the whole picture.
         assert.notMatch(drawn + readFileSync(html, "utf8"), unprintableInLines)
         assert.notMatch(drawn, /&(?!(amp|lt|gt|quot);)/)
         if (which === undefined) assert.notMatch(drawn + ended.out, /NaN|Infinity|undefined/)

@@ -133,9 +133,9 @@ const store = Arbitrary.map(
 
 const policies = Layer.orDie(BreakerPolicy.layer({ default: { trip: Trip.consecutive(3), cooldown: "5 millis" } }))
 
-describe("A fleet whose store answers anything", () => {
+describe("A fleet with a store that gives arbitrary answers", () => {
   it.live.prop(
-    "protects as each process would alone, and logs what is wrong on unbroken lines",
+    "protects calls as each process would alone, and logs each problem on one line",
     [store, either(oneOf(["api"]), name)],
     ([store, name]) => {
       const lines: Array<string> = []

@@ -4,7 +4,7 @@ import { BreakerError, ConfigurationError, createBreaker, createManager, trip, w
 import { printable } from "../src/core/printable.ts"
 import { anything, either, name, objectOf, oneOf, runs, text, unprintable } from "./support/garbage.ts"
 
-// Who writes JavaScript may say anything: what is wrong is said with its name, and nothing else is thrown.
+// JavaScript code can pass any value. An invalid option must be an error that names it, and nothing else may be thrown.
 
 const nested = (fields: ReadonlyArray<string>) => either(anything, objectOf(fields))
 const trips = either(
@@ -74,7 +74,7 @@ const fieldAndValue = Arbitrary.flatMap(field, (field) =>
 const ok = async () => "ok"
 const run = (body: () => Promise<void>) => Effect.promise(body)
 
-/** What is thrown, or nothing: it is an error about options, on one line. */
+/** Returns the message of the error of `body`, which must be about options and have one line. Returns `undefined` without an error. */
 const thrown = async (body: () => unknown): Promise<string | undefined> => {
   try {
     await body()
@@ -89,9 +89,9 @@ const thrown = async (body: () => unknown): Promise<string | undefined> => {
   }
 }
 
-describe("An option of a breaker, whatever it is,", () => {
+describe("Any option of a breaker", () => {
   it.live.prop(
-    "is one under which calls are made, or is named by the error that says what is wrong",
+    "makes a breaker that can be called, or an error that names the problem",
     [fieldAndValue, oneOf(["createBreaker", "register", "createManager", "wrap"] as const)],
     ([[field, value], how]) =>
       run(async () => {
@@ -132,12 +132,12 @@ describe("An option of a breaker, whatever it is,", () => {
   )
 })
 
-describe("What a breaker is asked, whatever it is,", () => {
+describe("Any request to a breaker", () => {
   const manager = createManager()
   const breaker = manager.register("api", ok)
   const how = nested(["key", "signal", "reason", "actor", "for"])
   it.live.prop(
-    "is done, or is an error that says what is wrong with it",
+    "is executed, or is an error that names the problem",
     [how, anything, name],
     ([options, value, name]) =>
       run(async () => {

@@ -7,7 +7,7 @@ import { madeBefore, ofFile } from "./support/ofFile.ts"
 import { connection, send, sharedStore, until } from "./support/redisFleet.ts"
 import { redisServer } from "./support/redisServer.ts"
 
-// What is in Redis may have been put there by an unknown version, by another program or by hand.
+// The content of Redis may come from an unknown version, from another program or from an operator.
 
 const server = madeBefore(ofFile(redisServer))
 const connected = ofFile(Effect.flatMap(server, ({ url }) => connection(url)))
@@ -189,7 +189,7 @@ describe("What another program put into Redis", () => {
         )
         for (const one of [...messages, '["I 7 the-end b"]']) yield* send(redis, "PUBLISH", key("changes"), one)
         yield* until(
-          "all is heard",
+          "all announcements have arrived",
           Effect.sync(() => heard.at(-1)?.circuit === "the-end")
         )
         for (const change of heard) {

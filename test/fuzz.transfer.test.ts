@@ -5,7 +5,7 @@ import * as Operator from "effect-fuse/Operator"
 import { fromBody, toBody } from "../src/store/codec.ts"
 import { alteredText, runs, unprintableInLines } from "./support/garbage.ts"
 
-// What is read from files, from stores and from other programs may be anything.
+// Texts from files, stores and other programs can have any content.
 
 const cause = { why: "Tripped", detail: "it failed", actor: null }
 const closed = { _tag: "Closed", since: -1_000, openings: 2, openFor: 1_000, rampUntil: 500 }
@@ -36,7 +36,7 @@ const states = [closed, open, halfOpen, isolated, { ...isolated, _tag: "Disabled
 const quiet = Logger.layer([])
 const memory = Layer.mergeAll(BreakerStore.layerMemory, quiet)
 
-/** What fails is said in words that can be printed, and nothing dies. */
+/** An error has a printable message, and there is no defect. */
 const said = <A, E extends { readonly message: string }>(exit: Exit.Exit<A, E>): string | undefined => {
   if (Exit.isSuccess(exit)) return undefined
   assert.isFalse(Cause.hasDies(exit.cause), Cause.pretty(exit.cause))
@@ -147,7 +147,7 @@ describe("A text to be imported", () => {
   )
 })
 
-describe("A text to be imported whose times are beyond all dates", () => {
+describe("An imported text with times beyond all dates", () => {
   const far = [-Number.MAX_VALUE, -1e308, -1e16, 1e16, 1e308]
   const moments = far.flatMap((at) => far.map((since) => [at, since] as const))
   for (const state of [closed, open, isolated]) {
@@ -189,7 +189,7 @@ describe("An event", () => {
   const decode = Schema.decodeUnknownExit(Event)
   const encode = Schema.encodeSync(Event)
   it.prop(
-    "from elsewhere is an event that can be written again, or an error that says what is wrong",
+    "from another program is an event that can be written again, or an error that names the problem",
     [alteredText([transition, ignored])],
     ([text]) => {
       const exit = decode(text)

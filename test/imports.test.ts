@@ -66,7 +66,7 @@ describe("imports from other packages", () => {
   it("are modules of Node only in the command line: everything else runs in a browser, too", () => {
     for (const { name, text } of sources.filter(({ name }) => folderOf(name) !== "cli")) {
       const ofNode = importsOf(text).filter((one) => one.startsWith("node:") || builtinModules.includes(one))
-      // The files of the page are read when a browser asks a server for them.
+      // A server reads the files of the page only when a browser requests them.
       assert.deepStrictEqual(ofNode, name === "dashboard/files" ? ["node:fs/promises"] : [], name)
     }
   })
@@ -77,7 +77,7 @@ describe("imports from other packages", () => {
   })
 })
 
-it("the root loads no module that has a path of its own", () => {
+it("the root loads no module that users import by another path", () => {
   const index = sources.filter(({ name }) => name === "index").flatMap(importedFiles)
   assert.deepStrictEqual(
     index.filter((one) => edgeFolders.includes(folderOf(one))),

@@ -222,7 +222,7 @@ const play = (world: World, history: ReadonlyArray<Step>, watch: Watch = {}) =>
 
 type Body = (world: World, history: ReadonlyArray<Step>) => Effect.Effect<unknown, unknown, BreakerStore.BreakerStore>
 
-/** Runs a test with a store, policies and a clock of its own. */
+/** Runs a test with a new store, policies and a test clock. */
 const inOwnStore = (world: World, body: (world: World) => ReturnType<Body>): Effect.Effect<boolean> => {
   const reloading = BreakerPolicy.layerReloading(Effect.sync(() => ({ default: { ...policies[world.current] } })))
   return body(world).pipe(
@@ -234,7 +234,7 @@ const inOwnStore = (world: World, body: (world: World) => ReturnType<Body>): Eff
   ) as Effect.Effect<boolean>
 }
 
-/** A generated policy and history, with a store and a clock of its own. */
+/** A property over generated policies and histories. */
 const everyHistory = (sentence: string, body: Body): void =>
   it.effect.prop(
     sentence,
@@ -279,7 +279,7 @@ describe("in any history of calls, operator actions and reloads", () => {
     )
   )
 
-  everyHistory("a limit rejects calls only if it is reached or rests, and then all of them", (world, history) =>
+  everyHistory("a limit rejects calls only while it is reached or pauses, and then all calls", (world, history) =>
     play(world, history, {
       onCall: (before, admitted, { counted }, rejection) => {
         if (before.state !== "Closed") return
@@ -306,7 +306,7 @@ describe("in any history of calls, operator actions and reloads", () => {
   )
 
   everyHistory(
-    "a bad outcome takes at most half, a good one adds at most 3/4, and any other changes nothing",
+    "a bad outcome lowers the limit by at most half, a good outcome raises it by at most 3/4, and other outcomes do not change it",
     (world, history) =>
       play(world, history, {
         onEnd: (before, after, one, ending) => {
@@ -321,7 +321,7 @@ describe("in any history of calls, operator actions and reloads", () => {
       })
   )
 
-  everyHistory("a call of another epoch changes neither the limit nor its rest", (world, history) =>
+  everyHistory("a call of another epoch changes neither the limit nor its pause", (world, history) =>
     play(world, history, {
       onEnd: (before, after, one) => {
         if (one.epoch === before.epoch) return
@@ -346,7 +346,7 @@ describe("in any history of calls, operator actions and reloads", () => {
       play(world, history, {
         onEnd: (before, after, _, ending, { lastSuccess }) => {
           if (after.rest <= before.rest) return
-          // A limit that begins keeps a rest that the dependency asked for shortly before.
+          // A new limit keeps a pause that the dependency requested shortly before.
           const isAsked = ending === "overload with a hint" || !before.holds
           assert.isAtMost(after.rest, isAsked ? 60_000 : 5_000)
           assert.isAtMost(after.rest, after.now - (lastSuccess ?? after.now))
@@ -376,7 +376,7 @@ describe("in any history of calls, operator actions and reloads", () => {
     })
   })
 
-  everyHistory("if nothing succeeds and calls go on, the circuit opens", (world, history) =>
+  everyHistory("if calls continue and none succeeds, the circuit opens", (world, history) =>
     Effect.gen(function* () {
       if (world.current === "patient" || history.some(({ action }) => action === "reload")) return
       yield* play(world, history)
@@ -408,7 +408,7 @@ describe("in any history of calls, operator actions and reloads", () => {
     })
   )
 
-  everyHistory("a limit that began is announced once, and so is its end", (world, history) =>
+  everyHistory("the start of a limit is announced once, and so is its end", (world, history) =>
     Effect.gen(function* () {
       const events: Array<BreakerEvent.BreakerEvent> = []
       const registry = yield* BreakerStore.BreakerStore

@@ -21,12 +21,12 @@ class World {
     return this.starts.length
   }
 
-  /** The calls in flight that count. */
+  /** How many calls in flight count. */
   get counted(): number {
     return this.inFlight - this.lost
   }
 
-  /** A call begins if the limit admits it. */
+  /** Begins a call if the limit admits it. */
   call(): boolean {
     if (!this.limit.admits(this.inFlight, this.now)) {
       const hangs = this.now - this.movedAt >= 10_000 && this.limit.holds && this.limit.restMillis(this.now) === 0
@@ -40,7 +40,7 @@ class World {
     return true
   }
 
-  /** The oldest call ends. */
+  /** Ends the oldest call. */
   end(ending: Ending, took: number, retryAfter = 0): boolean {
     const start = this.starts.shift() ?? this.now
     if (this.lost > 0) this.lost--
@@ -120,7 +120,7 @@ const play = (
 ): void => {
   let random = 0
   const world = new World(rulesOf[kind], () => random)
-  // A limit waits for a success from its first call on.
+  // Without a success, the time counts from the first call.
   let lastSuccess: number | undefined
   for (const one of history) {
     world.now += one.advance
@@ -176,7 +176,7 @@ describe("in any history", () => {
   )
 
   it.prop(
-    "one bad outcome takes at most half, one good outcome adds at most 3/4, and any other changes nothing",
+    "a bad outcome lowers the limit by at most half, a good outcome raises it by at most 3/4, and other outcomes do not change it",
     [histories],
     ([history]) => {
       play("learning", history, {
@@ -250,7 +250,7 @@ describe("in any history", () => {
 // ---- When a limit begins, and how it changes ------------------------------------------------------------------------
 
 describe("a limit begins", () => {
-  it("after more than 4 bad outcomes and a quarter of the calls in flight, at half of the calls in flight", () => {
+  it("at half of the calls in flight, after more bad outcomes than 4 plus a quarter of the calls in flight", () => {
     const world = new World()
     world.each(50, "Success", 40)
     for (let i = 0; i < 40; i++) world.call()
@@ -277,7 +277,7 @@ describe("a limit begins", () => {
     assert.isTrue(world.limit.holds)
   })
 
-  it("not if most calls succeed", () => {
+  it("not while most calls succeed", () => {
     const world = new World()
     for (let i = 0; i < 200; i++) {
       world.each(1, "Refused", 1)
@@ -338,7 +338,7 @@ it("a limit that begins rests no longer than the time since the last success", (
   assert.isAtMost(world.limit.restMillis(world.now), 1_000)
 })
 
-it("the rests of two processes differ", () => {
+it("the pauses of two processes differ", () => {
   const rest = (random: number) => {
     const world = new World(learning, () => random)
     world.close()
@@ -355,7 +355,7 @@ it("calls that began before a close do not count, and their end makes no more ro
   world.now += 5_000
   world.close(2)
   assert.deepStrictEqual([world.call(), world.call(), world.call()], [true, true, false])
-  // One of the old calls ends.
+  // A call from before the close ends.
   world.limit.left(1_000)
   assert.isFalse(world.limit.admits(21, world.now))
 })

@@ -40,7 +40,7 @@ const exported = (exporter: InMemoryMetricExporter) => {
   return { last, metrics, values, histograms }
 }
 
-/** A program whose metrics go to an exporter of OpenTelemetry. */
+/** A program with an OpenTelemetry exporter for its metrics. */
 const sending = (
   temporality: OtelMetrics.TemporalityPreference,
   store: Layer.Layer<BreakerStore.BreakerStore>,
@@ -188,7 +188,7 @@ describe("what the exporters of OpenTelemetry are given", () => {
 
 const began = 1_767_225_600_000
 
-/** What a span exporter of OpenTelemetry is given of an effect that runs in a span of its own, within another. */
+/** The spans that an OpenTelemetry exporter receives of an effect in a span inside another span. */
 const traced = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.gen(function* () {
     const exporter = new InMemorySpanExporter()

@@ -39,7 +39,7 @@ interface Row {
   /** Options that are right, of which the wrong ones differ in one field. */
   readonly right?: object
   readonly wrong: ReadonlyArray<Wrong>
-  /** The fields that take any value, or whose value is checked later, as policies are when the layer is built. */
+  /** Fields that accept any value, or that are checked later: policies are checked when the layer is built. */
   readonly free?: ReadonlyArray<string>
 }
 
@@ -598,7 +598,7 @@ describe.each(Object.entries(rows))("%s", (name, { call, free = [], right = {}, 
     const message = await refusal(() => call({ ...right, qwertz: 1 }))
     assert.match(message, new RegExp(`^${operation}: qwertz: unknown field, expected one of \\w+(?:, \\w+)*$`))
     const known = message.slice(message.lastIndexOf("expected one of ") + "expected one of ".length).split(", ")
-    // So a new field needs a wrong value in the table.
+    // A new field therefore needs a wrong value in the table.
     assert.deepStrictEqual(new Set(known), new Set([...wrong.map(([field]) => top(field)), ...free]))
   })
 

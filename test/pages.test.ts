@@ -46,7 +46,7 @@ it("every page is of a module, and in the index", () => {
   )
 })
 
-/** Words of a page. Signs, such as the borders of a table, are not words. */
+/** The number of words. Signs, such as the borders of a table, do not count. */
 const words = (text: string): number => text.match(/\S*[\p{L}\p{N}]\S*/gu)?.length ?? 0
 const withoutCode = (text: string): string => text.replaceAll(/^```[\s\S]*?^```/gm, "")
 

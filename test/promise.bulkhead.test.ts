@@ -1,7 +1,7 @@
 import { BulkheadFullError, createBreaker, TimeoutError } from "effect-fuse/promise"
 import { assert, describe, it } from "vitest"
 
-/** A function whose calls end when the test says so, whatever their signal says. */
+/** A function that ignores its signal. The test ends its calls. */
 const stubborn = () => {
   const running: Array<{ readonly end: () => void; readonly fail: () => void }> = []
   const fn = () =>
@@ -48,7 +48,7 @@ describe("a permit of the bulkhead", () => {
     await breaker.shutdown()
   })
 
-  it("stays held after the caller aborts, whose call rejects at once with the reason of the signal", async () => {
+  it("stays held after the caller aborts, although the call rejects at once with the reason of the signal", async () => {
     const { fn, running } = stubborn()
     const breaker = createBreaker(fn, { name: "api", bulkhead: { concurrency: 1, queue: 1, holdUntil: "settled" } })
     const caller = new AbortController()
@@ -97,7 +97,7 @@ describe("a permit of the bulkhead", () => {
     await breaker.shutdown()
   })
 
-  it("passes on the answer of each function", async () => {
+  it("passes on the result of each function", async () => {
     const breaker = createBreaker(async (n: number) => n * 2, {
       name: "api",
       bulkhead: { concurrency: 2, queue: 100, holdUntil: "settled" }

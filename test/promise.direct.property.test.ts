@@ -27,7 +27,7 @@ const advance = async (millis: number): Promise<void> => {
   for (let i = 0; i < 2; i++) await new Promise<void>((resolve) => void realImmediate(resolve))
 }
 
-// ---- What is generated ----------------------------------------------------------------------------------------------
+// ---- Generators -----------------------------------------------------------------------------------------------------
 
 interface Call {
   readonly _tag: "call"

@@ -249,7 +249,7 @@ describe("The error of a rejection", () => {
     })
   }
 
-  it("has the retryAfter of its own time after many other rejections", async () => {
+  it("has the retryAfter of its own rejection, also after many other rejections", async () => {
     const breaker = createBreaker(look, { cooldown: "1 hour", name: "api" })
     await breaker.open()
     const messages = new Set<string>()

@@ -5,7 +5,7 @@ import { assert, describe, it } from "@effect/vitest"
 
 const root = fileURLToPath(new URL("..", import.meta.url))
 
-/** Runs a script in a process of its own that can collect garbage, and answers what it prints. */
+/** Runs a script in a new process that can collect garbage, and returns its output. */
 const print = async (script: string): Promise<ReadonlyArray<unknown>> => {
   const args = ["--conditions=@effect-fuse/source", "--disable-warning=ExperimentalWarning", "--expose-gc"]
   const { stdout } = await promisify(execFile)(process.execPath, [...args, "--input-type=module", "--eval", script], {

@@ -232,7 +232,7 @@ for (const [name, fake] of Object.entries(fakes)) {
       assert.closeTo(breaker.metrics.retryAfter, 30_000, 10_000)
       await fake.advance(31_000)
       assert.strictEqual(await breaker.execute(), "up")
-      // What is opened now is open for as long in real time.
+      // A circuit that is opened now stays open for the same duration in real time.
       await breaker.open()
       fake.stop()
       assert.closeTo(breaker.metrics.retryAfter, 30_000, 10_000)

@@ -65,7 +65,7 @@ describe.each(ways)("policies of keys, given as %s,", (_, keys) => {
     await manager.shutdown()
   })
 
-  it("give a probe the probeTimeout of its key, which the error states", async () => {
+  it("give a probe the probeTimeout of its key, and the error states it", async () => {
     const breaker = createBreaker(() => new Promise<unknown>(() => {}), { ...policy, timeout: false, keys })
     await breaker.open({ key: "premium" })
     await vi.advanceTimersByTimeAsync(5_000)
@@ -101,7 +101,7 @@ describe("policies of keys", () => {
     await breaker.shutdown()
   })
 
-  it("from a function that fails are not used, which is logged once", async () => {
+  it("from a function that fails are not used, and the log reports that once", async () => {
     const wrong: ReadonlyArray<readonly [keys: Keys, message: RegExp]> = [
       [() => assert.fail("no policy"), /no policy/],
       [() => ({ trip: trip.consecutive(2), probes: -1 }), /keys\.probes: expected/],

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises"
 import { assert, it } from "@effect/vitest"
 import { CircuitOpenError, createBreaker, TimeoutError, trip } from "effect-fuse/promise"
 
-/** A function whose promises settle when the test says so. */
+/** A function with promises that the test settles. */
 const held = () => {
   const ends: Array<{ readonly answer: (value: string) => void; readonly fail: (error: unknown) => void }> = []
   return { ends, call: () => new Promise<string>((answer, fail) => ends.push({ answer, fail })) }

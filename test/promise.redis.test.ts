@@ -20,7 +20,7 @@ const root = fileURLToPath(new URL("..", import.meta.url))
 
 type Pair = Readonly<Record<"own" | "shared", { readonly state: string; readonly isolate: () => Promise<void> }>>
 
-/** A program of its own, which may be told to go on, and ends by itself. */
+/** A separate program that can be told to continue, and that ends by itself. */
 const program = (code: string) =>
   Effect.acquireRelease(
     Effect.sync(() => {
@@ -204,7 +204,7 @@ describe("a program that ends", () => {
   }
 
   live(
-    "waits for what is done by hand, and told to Redis",
+    "waits until operator actions are written to Redis",
     Effect.gen(function* () {
       const server = yield* redisServer
       const { ends, lines } = yield* program(`
@@ -271,7 +271,7 @@ const managers = (url: string, n: number) =>
 
 describe("managers with one Redis", () => {
   live(
-    "share what is forced, what they agree on, and its end",
+    "share overrides, openings of the fleet, and their ends",
     Effect.gen(function* () {
       const { url } = yield* redisServer
       const all = yield* managers(url, 3)

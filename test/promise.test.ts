@@ -488,7 +488,7 @@ describe("a breaker of a function", () => {
     )
   })
 
-  it("calls the other listeners if a listener throws, whose error is uncaught", async () => {
+  it("calls the other listeners if a listener throws, and the error is uncaught", async () => {
     const breaker = createBreaker(async () => 1)
     const thrown: Array<unknown> = []
     const others = process.listeners("uncaughtException")

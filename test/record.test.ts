@@ -3,7 +3,7 @@ import { Circuit } from "effect-fuse/core"
 import { fromBody, type Provenance } from "../src/store/codec.ts"
 import { isByPeople, isForce, isLift, policyAfter, toSwap, wallOf } from "../src/store/record.ts"
 
-/** Every reason there is. Who gave it; and whether it leaves what is beneath an override whose it was. */
+/** Every cause: whether an operator or the engine sets it, and whether the record keeps the policy of the record before. */
 const whys: Readonly<Record<Circuit.Why, readonly [by: "an operator" | "the library", rests: "keeps" | "drops"]>> = {
   Tripped: ["the library", "drops"],
   CooldownOver: ["the library", "drops"],
@@ -43,11 +43,11 @@ const open: Circuit.Open = {
 }
 
 describe("a record", () => {
-  it.each(all)("with $why is by $by", ({ by, why }) => {
+  it.each(all)("with the cause $why comes from $by", ({ by, why }) => {
     assert.strictEqual(isByPeople(why), by === "an operator")
   })
 
-  it.each(all)("with $why $rests the policy of the record before", ({ rests, why }) => {
+  it.each(all)("with the cause $why $rests the policy of the record before", ({ rests, why }) => {
     assert.strictEqual(policyAfter(why, provenance), rests === "keeps" ? "abc" : undefined)
     assert.isUndefined(policyAfter(why, undefined))
     assert.isUndefined(policyAfter(why, { ...provenance, policy: undefined }))
@@ -56,7 +56,7 @@ describe("a record", () => {
   const minute = 60_000
   const day = 86_400_000
   it.each(all)(
-    "with $why is kept as long as it counts, and longer if it ends an override that other processes could write again",
+    "with the cause $why is kept while it applies, and longer if it ends an override that other processes could write again",
     ({ why }) => {
       const lifts = why === "Released" || why === "Reset"
       assert.strictEqual(
@@ -67,7 +67,7 @@ describe("a record", () => {
     }
   )
 
-  it("is written over the epoch that was seen, and listed if it is worth knowing", () => {
+  it("replaces the epoch that was read, and is listed if a starting process must know it", () => {
     const { body, ...swap } = toSwap("api/key", 7, open, 1100, provenance)
     assert.deepStrictEqual(swap, { circuit: "api/key", expectedEpoch: 7, ttl: 900 + minute, listed: true })
     assert.deepStrictEqual(fromBody(body, 1100), { circuit: { ...open, epoch: 0 }, provenance })
@@ -82,7 +82,7 @@ it("Isolated and Disabled set an override, Released and Reset may end one", () =
   assert.sameMembers(of(isLift), ["Released", "Reset"])
 })
 
-it("A state began, by the wall clock, as long before the writing of its record as by the clock of the state", () => {
+it("The age of a state at the writing of its record is the same by the wall clock and by the clock of the state", () => {
   const began = (since: number) =>
     wallOf({ ...Circuit.initial, since }, { ...provenance, at: 1_700_000_000_000 }, 5_000)
   assert.deepStrictEqual([5_000, 4_000, 5_000.6].map(began), [1_700_000_000_000, 1_699_999_999_000, 1_700_000_000_001])

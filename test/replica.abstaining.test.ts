@@ -1,5 +1,5 @@
 /**
- * A process that heard a roll call and has no ballot abstains. Whatever happens to it afterwards, it casts a ballot as soon as it has
+ * A process that received a roll call and has no ballot abstains. Whatever happens to it afterwards, it casts a ballot as soon as it has
  * a say, as long as the roll call counts.
  */
 import { assert, describe, it } from "@effect/vitest"
@@ -54,7 +54,7 @@ const polled = (options: Options = {}) =>
       save,
       /** Calls the roll. */
       roll: Effect.andThen(vote(term), pause(100)),
-      /** The convictions of all ballots. The voter that asks has none. */
+      /** The convictions of all ballots. The voter that makes the request has none. */
       convictions: Effect.map(vote(0), ({ sums: [thousandths = 0] }) => thousandths / 1_000),
       /** How many vote and how many abstain, the voter that asks being one of those that vote. */
       count: Effect.andThen(
@@ -107,7 +107,7 @@ describe("A process that read a roll call", () => {
     }).pipe(silent)
   )
 
-  it.effect("of a circuit that it knows from others only casts a ballot with its first call", () =>
+  it.effect("of a circuit that it knows only from other processes casts a ballot with its first call", () =>
     Effect.gen(function* () {
       const { count, process, roll, store } = yield* polled()
       const other = yield* start(store)
@@ -125,7 +125,7 @@ describe("A process that read a roll call", () => {
     }).pipe(silent)
   )
 
-  it.effect("and has withdrawn its ballot since casts another with its next call", () =>
+  it.effect("and has since withdrawn its ballot casts another one with its next call", () =>
     Effect.gen(function* () {
       const policy = { cooldown: "1 second" } as const
       const { count, process, roll } = yield* polled({ policy })
@@ -152,7 +152,7 @@ describe("A process that read a roll call", () => {
       yield* changedByAnother(store)
       yield* pause()
       yield* roll
-      // With a heartbeat it hears of the roll call.
+      // With a heartbeat, the process receives the roll call.
       yield* TestClock.adjust("6 seconds")
       assert.deepStrictEqual(yield* count, abstains)
       yield* process.succeed
@@ -190,7 +190,7 @@ describe("A process that read a roll call", () => {
     }).pipe(silent)
   )
 
-  it.effect("about a record that the store has back, as it lost a newer one, casts a ballot", () =>
+  it.effect("about an older record, because the store lost a newer one, casts a ballot", () =>
     Effect.gen(function* () {
       const { count, process, roll, save, store } = yield* polled()
       yield* changedByAnother(store)
@@ -207,7 +207,7 @@ describe("A process that read a roll call", () => {
     }).pipe(silent)
   )
 
-  it.effect("of a circuit of which it remembers only a release that the store has lost casts a ballot", () =>
+  it.effect("of a circuit casts a ballot if it remembers only a release that the store has lost", () =>
     Effect.gen(function* () {
       const { count, process, roll, save, store } = yield* polled()
       const lose = yield* save
@@ -217,7 +217,7 @@ describe("A process that read a roll call", () => {
       assert.strictEqual(yield* process.state, "Isolated")
       yield* other.run(CircuitBreaker.release("api"))
       yield* other.stop
-      // The process forgets all else that it shares.
+      // The process forgets everything else about the circuit.
       yield* TestClock.adjust("20 seconds")
       yield* lose
       yield* process.succeed
@@ -226,7 +226,7 @@ describe("A process that read a roll call", () => {
     }).pipe(silent)
   )
 
-  it.effect("and whose first ballot after that did not arrive no longer abstains", () =>
+  it.effect("no longer abstains after its next call, also if the ballot for that call was lost", () =>
     Effect.gen(function* () {
       const { count, process, roll } = yield* polled()
       yield* roll
@@ -244,10 +244,10 @@ describe("A process that read a roll call", () => {
   )
 })
 
-describe("A process that has opened by itself, and whose circuit recovers while the store is down, is not convinced any more", () => {
+describe("A process that opened by itself, and recovered while the store was down, withdraws its conviction", () => {
   const options = { policy: { cooldown: "1 second" } } as const
 
-  /** One that has opened by itself, and closes while the store is down. */
+  /** A process that opened by itself, and closes while the store is down. */
   const recovered = Effect.gen(function* () {
     const found = yield* polled(options)
     const { convictions, process } = found
@@ -271,7 +271,7 @@ describe("A process that has opened by itself, and whose circuit recovers while 
     }).pipe(silent)
   )
 
-  it.effect("with its next call, if the store answers again just then", () =>
+  it.effect("with its next call, if the store answers again at that moment", () =>
     Effect.gen(function* () {
       const { convictions, process } = yield* recovered
       for (let i = 0; i < 20; i++) yield* process.succeed
@@ -289,7 +289,7 @@ describe("A process that reads many roll calls at once", () => {
   const count = 2 * SharedStore.limits.casts + 6
   const keys = Array.from({ length: count }, (_, i) => `k${i}`)
 
-  /** A process that has called all keys, and the exchanges that the store carries out for it. `asked` calls the roll of all keys. */
+  /** A process with calls of all keys, and the exchanges that the store executed for it. `asked` starts a roll call for every key. */
   const caller = Effect.gen(function* () {
     const { box, ballot } = yield* castBy({})
     const { store } = yield* fleet(0)
@@ -320,7 +320,7 @@ describe("A process that reads many roll calls at once", () => {
     return { all, asked, done, process, refuse }
   })
 
-  /** Fails if an exchange says that a roll call was heard before the ballot for it was cast. */
+  /** Fails if an exchange moves the cursor past a roll call before the ballot for it was cast. */
   const check = (done: ReadonlyArray<SharedStore.Exchange>, rollCalls: ReadonlyArray<SharedStore.RollCall>): void => {
     const cast = new Set<string>()
     let heard = 0
@@ -347,7 +347,7 @@ describe("A process that reads many roll calls at once", () => {
     }).pipe(silent)
   )
 
-  it.effect("does not say so after a command with the ballots has failed", () =>
+  it.effect("does not move its cursor after a command with the ballots has failed", () =>
     Effect.gen(function* () {
       const { all, asked, done, process, refuse } = yield* caller
       yield* all
@@ -355,7 +355,7 @@ describe("A process that reads many roll calls at once", () => {
       let failures = 0
       refuse(({ casts }) => casts.length > 0 && failures++ < 1)
       while (failures === 0) yield* pause(10)
-      // Just then an operator acts: that is a command of the other lane.
+      // The operator action at this moment is a command of the other lane.
       yield* process.run(CircuitBreaker.isolate("other"))
       yield* TestClock.adjust("6 seconds")
       check(done, rollCalls)

@@ -15,7 +15,7 @@ const rollCall = (seq: number, prev: number): SharedStore.RollCall => ({
   term: 30_000
 })
 
-/** A process that has heard all up to 10. */
+/** A process with the cursor at roll call 10. */
 const upTo10 = (): Hearing => {
   const hearing = new Hearing()
   hearing.answered([], 10, hearing)
@@ -33,7 +33,7 @@ describe("A process that reads roll calls", () => {
     assert.strictEqual(hearing.missing, 0)
   })
 
-  it("does not skip one that was not announced: it asks the store, and reads both in order", () => {
+  it("does not skip a roll call without an announcement: it asks the store, and reads both in order", () => {
     const hearing = upTo10()
     hearing.announced(rollCall(12, 11))
     assert.deepStrictEqual(numbers(hearing), [])
@@ -99,7 +99,7 @@ describe("A process that reads roll calls", () => {
   })
 })
 
-/** A link on clocks of its own, to a store that answers as it is told. */
+/** A client with its own clocks, and a store with scripted answers. */
 const linked = () => {
   const clock = { now: 1_000, store: 50_000 }
   const time = { now: () => clock.now, wall: () => clock.now }

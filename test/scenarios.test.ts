@@ -13,7 +13,7 @@ const rewrite = "write them with: npm run scenarios"
 describe("a scenario", () => {
   for (const name of Simulator.scenarioNames) {
     const tags = quick.includes(name) ? [] : ["long"]
-    it(`${name} gives the figures and the picture that are committed`, { tags }, async () => {
+    it(`${name} gives the committed figures and the committed picture`, { tags }, async () => {
       const { brief, figures, svg } = await playScenario(name)
       assert.deepStrictEqual(figures, JSON.parse(readFileSync(results, "utf8"))[name], rewrite)
       assert.isTrue(svg === readFileSync(pictureOf(name), "utf8"), rewrite)

@@ -13,8 +13,8 @@ describe("a fleet with all faults", () => {
     })
 
   const found: ReadonlyArray<readonly [what: string, seed: number]> = [
-    ["a call that waits for a lease is admitted by the reset of an operator", 3019],
-    ["a store that has lost two records in turn is given back one and then the other", 5204]
+    ["an operator's reset admits a call that waits for a lease", 3019],
+    ["a store that lost two records gets back one and then the other", 5204]
   ]
   it.each(found)("keeps every promise when %s (seed %d)", (_, seed) => check(seed, scenario(seed)))
 

@@ -69,7 +69,7 @@ describe("a process on a database that fails alone", () => {
 
 /** What a database, or a statement, would have to do to break a promise. */
 const wrong: ReadonlyArray<readonly [name: string, promise: string, wrong: Parameters<typeof sqlStore>[0]]> = [
-  ["whose transactions are not isolated", "one transition per epoch", { isolated: false }],
+  ["without isolation of its transactions", "one transition per epoch", { isolated: false }],
   [
     "that does not know how old a record is",
     "a denied request extends nothing",

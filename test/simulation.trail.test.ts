@@ -22,7 +22,7 @@ const played = (seed: number) => {
 /** A process that waits longer for an answer has given up. */
 const deadlineMillis = 200
 
-/** Whether the process heard that it made this move: one that did not, and was in another state, cannot write it. */
+/** Whether the process learned of its own transition. If it did not, and was in another state, it cannot write the transition. */
 const isAnswered = (history: History, { at, process }: Extract<Entry, { readonly _tag: "Swapped" }>): boolean => {
   const applied = history
     .of("Applied")
@@ -33,7 +33,7 @@ const isAnswered = (history: History, { at, process }: Extract<Entry, { readonly
 
 describe("the trail of a fleet with all faults", () => {
   it.live(
-    "has only Closed circuits after the faults end, and no outage that is longer than it was",
+    "has only Closed circuits after the faults end, and no outage longer than the real one",
     () =>
       Effect.gen(function* () {
         let outages = 0

@@ -20,7 +20,7 @@ type Steps = (
   loop: Stalling
 ) => Generator<Effect.Effect<unknown, unknown, BreakerStore.BreakerStore | Scope.Scope>, unknown, never>
 
-/** A test on a clock whose event loop can stall. */
+/** A test with an event loop that can stall. */
 const scenario = (name: string, policy: BreakerPolicy.Input, body: Steps): void =>
   it.effect(name, () =>
     Effect.flatMap(makeStalling, (loop) =>
@@ -100,7 +100,7 @@ describe("When calls become due while the process stalls,", () => {
     })
   }
 
-  scenario("a timeout of the user's is Ignored", {}, function* (loop) {
+  scenario("a timeout in the user's code is Ignored", {}, function* (loop) {
     const call = Effect.timeout(loop.answer(50), "500 millis")
     const calls = yield* begin(20, CircuitBreaker.protect(call, name))
     yield* loop.detectedStall(3_000)
@@ -108,7 +108,7 @@ describe("When calls become due while the process stalls,", () => {
     yield* expect("Closed", { failures: 0, ignored: 20 })
   })
 
-  scenario("so is each other failure", {}, function* (loop) {
+  scenario("every other failure is Ignored", {}, function* (loop) {
     const calls = yield* begin(
       20,
       CircuitBreaker.protect(Effect.andThen(loop.answer(50), Effect.fail({ _tag: "Reset" })), name)
@@ -119,7 +119,7 @@ describe("When calls become due while the process stalls,", () => {
     yield* expect("Closed", { failures: 0, ignored: 20 })
   })
 
-  scenario("and one that its holder reports for a permit", {}, function* (loop) {
+  scenario("a failure that is reported for a permit is Ignored", {}, function* (loop) {
     const permit = yield* CircuitBreaker.admit(name)
     yield* loop.detectedStall(3_000)
     yield* CircuitBreaker.settle(permit, Exit.fail("reset"))
@@ -271,7 +271,7 @@ describe("A hedge that becomes due while the process stalls", () => {
     assert.strictEqual(made.calls, 1)
   })
 
-  scenario("is made after that if it has not", {}, function* (loop) {
+  scenario("is made after that if the answer has not arrived", {}, function* (loop) {
     made.calls = 0
     const call = yield* begin(1, hedged(loop.answer(60_000)))
     yield* loop.stall(3_000)
@@ -351,9 +351,9 @@ describe("A process that stalled", () => {
   )
 })
 
-// ---- What is no stall -----------------------------------------------------------------------------------------------
+// ---- No stall -------------------------------------------------------------------------------------------------------
 
-describe("It is no stall", () => {
+describe("There is no stall", () => {
   scenario("if a test lets a large amount of virtual time pass at once", {}, function* () {
     const calls = yield* begin(5, timeouts["Resilience.timeout"]?.(never) ?? Effect.void)
     yield* TestClock.adjust("1 day")
@@ -431,8 +431,8 @@ describe("A stall", () => {
 
 // ---- The log --------------------------------------------------------------------------------------------------------
 
-describe("A stall that made calls fail", () => {
-  /** Runs the steps on a clock whose event loop can stall. Returns the lines of the log about stalls. */
+describe("The log line about a stall that made calls fail", () => {
+  /** A test with an event loop that can stall. `stalls` returns the log lines about stalls. */
   const logged = (name: string, body: (loop: Stalling, stalls: () => ReadonlyArray<Line>) => ReturnType<Steps>): void =>
     it.effect(name, () =>
       Effect.flatMap(makeStalling, (loop) => {

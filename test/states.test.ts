@@ -4,7 +4,7 @@ import { passesAll, severity, states, worst } from "../src/shapes/states.ts"
 const order = ["Isolated", "Open", "HalfOpen", "Unreadable", "Disabled", "Closed"] as const
 
 describe("The order of states", () => {
-  it("is one for the command line, the routes and the snapshots: from the worst to the best", () => {
+  it("is the same for the command line, the routes and the snapshots: from the worst to the best", () => {
     assert.deepStrictEqual(
       [...order].sort((a, b) => severity(a) - severity(b)),
       [...order]

@@ -119,7 +119,7 @@ describe("A test of circuits", () => {
       )
   )
 
-  it.effect("names the keys whose transitions a recording has", () =>
+  it.effect("names the keys of the transitions in a recording", () =>
     quiet(
       Effect.gen(function* () {
         const recording = yield* CircuitTest.record

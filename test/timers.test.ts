@@ -286,7 +286,7 @@ describe("The timeouts of this process", () => {
     assert.strictEqual(fired, 50_000)
   })
 
-  it("count from the time that the caller names", async () => {
+  it("count from the given time", async () => {
     let fired = false
     const timer = new CallbackTimer(() => {
       fired = true
@@ -301,7 +301,7 @@ describe("The timeouts of this process", () => {
     timer.stop()
   })
 
-  it("belong to the asynchronous context of no call", async () => {
+  it("do not keep the asynchronous context of a call", async () => {
     const storage = new AsyncLocalStorage<string>()
     let seen: unknown = "nothing"
     storage.run("a request", () =>
@@ -328,11 +328,11 @@ describe("The timeouts of this process", () => {
     assert.strictEqual(await outputOf(`start(300, () => console.log("fired"))`), "fired\n")
   })
 
-  it("do not keep it alive if they are started so", async () => {
+  it("that need not keep the process alive do not", async () => {
     assert.strictEqual(await outputOf(`start(3_600_000, () => {}, false); console.log("end")`), "end\n")
   })
 
-  it("do not keep it alive after they are stopped, and do so again when they are started again", async () => {
+  it("do not keep the process alive after they are stopped, and do again after a new start", async () => {
     const program = `
       start(3_600_000, () => {}).stop()
       start(3_600_000, () => {}, false)
@@ -342,7 +342,7 @@ describe("The timeouts of this process", () => {
     assert.strictEqual(await outputOf(program), "fired\n")
   })
 
-  it("get more time after a stall again when they are started again, however much they got before", async () => {
+  it("that start again get more time after a stall again, however much they got before", async () => {
     const program = `
       const block = (millis) => {
         const until = performance.now() + millis
@@ -363,7 +363,7 @@ describe("The timeouts of this process", () => {
 
   const ofWorkers = `Object.defineProperty(globalThis, "navigator", { value: { userAgent: "Cloudflare-Workers" } })\n`
   const alone: Readonly<Record<string, string>> = {
-    "whose timers are numbers, as in browsers": `
+    "with numbers as timers, as in browsers": `
       const timers = []
       const { setTimeout: set, clearTimeout: clear } = globalThis
       globalThis.setTimeout = (run, millis) => timers.push(set(run, millis)) - 1
@@ -372,7 +372,7 @@ describe("The timeouts of this process", () => {
     "that ends the timers of a request with it, as Cloudflare Workers do": ofWorkers
   }
   for (const [where, setUp] of Object.entries(alone)) {
-    it(`have each a timer of its own on a platform ${where}`, async () => {
+    it(`have one timer each on a platform ${where}`, async () => {
       const program = `
         start(30, () => console.log("fired"))
         start(3_600_000, () => console.log("stopped")).stop()
@@ -390,7 +390,7 @@ describe("The timeouts of this process", () => {
     })
   }
 
-  it("do not keep the process alive if they are started so, also with a timer of their own", async () => {
+  it("that need not keep the process alive do not, also on a platform with one timer for each", async () => {
     const program = `start(3_600_000, () => {}, false); console.log("end")`
     assert.strictEqual(await outputOf(program, ofWorkers), "end\n")
   })
@@ -501,7 +501,7 @@ for (const [name, fake] of Object.entries(fakes)) {
   })
 }
 
-it("A timeout does not fire if it is stopped while another setTimeout is in use, which is not given its timer", () => {
+it("A timeout does not fire if it is stopped while another setTimeout is in use, and the other clearTimeout does not get its timer", () => {
   vi.useFakeTimers()
   const timer = start(20, () => assert.fail())
   const { clearTimeout, setTimeout } = globalThis

@@ -35,7 +35,7 @@ describe("a wrapped store", () => {
     })
   )
 
-  it.effect("is connected, announces, bounds circuits and has the deadline as the store within", () =>
+  it.effect("connects, announces, limits circuits and has a deadline as the wrapped store does", () =>
     Effect.gen(function* () {
       const connected = Effect.void
       const changes = Stream.never

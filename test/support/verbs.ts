@@ -1,8 +1,9 @@
 import { assert, it } from "@effect/vitest"
 import { Cause, Context, Deferred, Effect, Exit, Fiber, Logger, References, type Scope, Stream } from "effect"
+import { TestClock } from "effect/testing"
 import { type BreakerEvent, BreakerPolicy, BreakerStore, CircuitBreaker, CircuitOpen, Trip } from "effect-fuse"
 
-/** Opens at the first failure, for 10 seconds: what most tests want. */
+/** The policy of most tests: opens at the first failure, for 10 seconds. */
 export const quick: BreakerPolicy.Input = { trip: Trip.consecutive(1), cooldown: "10 seconds" }
 
 type Input = BreakerPolicy.Input | { readonly breakers: Readonly<Record<string, BreakerPolicy.Input>> }
@@ -52,7 +53,7 @@ export const inspect = (where: At = {}) => CircuitBreaker.inspect(...at(where))
 export const expectState = (expected: string, where: At = {}) =>
   Effect.map(state(where), (actual) => assert.strictEqual(actual, expected))
 
-/** Makes a call that must be rejected, without being made, and answers the rejection. */
+/** Makes a call that the circuit must reject without running it. Returns the rejection. */
 export const reject = (where: At = {}) =>
   Effect.suspend(() => {
     let ran = false
@@ -72,16 +73,16 @@ export const rejectionIn = (exit: Exit.Exit<unknown, unknown>): CircuitOpen.Circ
   return error
 }
 
-/** Makes a call that must be made and answered. */
+/** Makes a call that must succeed. */
 export const pass = (where: At = {}) =>
   Effect.map(succeed(where), (exit) => assert.isTrue(Exit.isSuccess(exit), `expected the call to pass, got ${exit}`))
 
 /** A call that has begun and hangs. */
 export interface Hanging {
   readonly fiber: Fiber.Fiber<string, string | CircuitOpen.CircuitOpen>
-  /** Ends it so, and waits until it has ended. */
+  /** Ends the call with this exit, and waits until it has ended. */
   readonly end: (exit: Exit.Exit<string, string>) => Effect.Effect<Exit.Exit<string, string | CircuitOpen.CircuitOpen>>
-  /** Interrupts it, and waits until it has ended. */
+  /** Interrupts the call, and waits until it has ended. */
   readonly interrupt: Effect.Effect<void>
 }
 
@@ -102,10 +103,18 @@ export const hang = (where: At = {}, options: { readonly uninterruptible?: boole
     return hanging
   })
 
-/** Lets every fiber that can go on do so. */
+/** Makes a call with this duration and this exit. */
+export const lasting = (millis: number, exit: Exit.Exit<string, string> = Exit.succeed("ok")) =>
+  Effect.gen(function* () {
+    const one = yield* hang()
+    yield* TestClock.adjust(millis)
+    return yield* one.end(exit)
+  })
+
+/** Lets all fibers run until they wait. */
 const breathe = times(20, Effect.yieldNow)
 
-/** Collects the events of the store from now on; the answer reads those so far. */
+/** Collects the events of the store from now on. The effect that it returns reads the events so far. */
 export const recordEvents = Effect.gen(function* () {
   const seen: Array<BreakerEvent.BreakerEvent> = []
   const collect = Stream.runForEach(CircuitBreaker.events, (event) => Effect.sync(() => seen.push(event)))
