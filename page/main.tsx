@@ -14,10 +14,7 @@ const answerOf = async <A,>(response: Promise<Response>): Promise<A | { readonly
 }
 
 const server: Server = {
-  load: ({ key, name }) => {
-    const query = new URLSearchParams({ name, ...(key === undefined ? {} : { key }) })
-    return answerOf<CircuitDetail>(fetch(`./api/circuit?${query}`))
-  },
+  load: ({ id }) => answerOf<CircuitDetail>(fetch(`./api/circuit?${new URLSearchParams({ id })}`)),
   send: async (request) =>
     await answerOf<Exclude<ActionResponse, { error: string }>>(
       fetch("./api/action", {

@@ -106,5 +106,5 @@ export const Name = ({ circuit }: { readonly circuit: Pick<CircuitView, "name" |
   </span>
 )
 
-export const addressOf = ({ key, name }: Pick<CircuitView, "name" | "key">): string =>
-  `#/circuit/${encodeURIComponent(name)}${key === undefined ? "" : `/${encodeURIComponent(key)}`}`
+/** The id is valid in a URL whatever the name is: `encodeURIComponent` throws for some names. */
+export const addressOf = ({ id }: Pick<CircuitView, "id">): string => `#/circuit/${id}`

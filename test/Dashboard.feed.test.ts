@@ -1,9 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Random, Schema, Stream } from "effect"
+import { Effect, Fiber, Latch, Random, Schema, Stream } from "effect"
+import { HttpServerRequest } from "effect/http"
 import { TestClock } from "effect/testing"
 import { apply } from "../page/model.ts"
 import { Board } from "../src/dashboard/board.ts"
+import { noDetails } from "../src/dashboard/details.ts"
 import { makeFeed } from "../src/dashboard/feed.ts"
+import { makePages } from "../src/dashboard/pages.ts"
 import type { CircuitsRead, NamesRead, Reader } from "../src/dashboard/reader.ts"
 import type { Change, PageView, TransitionView } from "../src/dashboard/view.ts"
 import type { Known } from "../src/store/known.ts"
@@ -282,7 +285,11 @@ describe("the feed", () => {
       const { content, reader } = fake()
       const feed = yield* feedOf(reader)
       const { heard } = yield* watch(feed)
-      const slow = yield* feed.join(rights, undefined)
+      const reads = yield* Latch.make()
+      const slow = yield* Effect.forkScoped(
+        Stream.runForEach((yield* feed.join(rights, undefined)) ?? Stream.never, () => Latch.await(reads)),
+        { startImmediately: true }
+      )
       assert.strictEqual(feed.viewers(), 2)
       for (let i = 0; i < 80; i++) {
         content.circuits = [known("a", undefined, "Open", i)]
@@ -292,8 +299,37 @@ describe("the feed", () => {
       assert.strictEqual(feed.viewers(), 1)
       assert.isAtLeast(heard.length, 80)
       // Its stream ends, so that its browser connects again.
-      const rest = yield* Stream.runCollect(slow ?? Stream.never).pipe(Effect.exit)
-      assert.isDefined(rest)
+      yield* Latch.open(reads)
+      yield* Fiber.await(slow)
+    })
+  )
+
+  it.effect("does not count a viewer whose response is never sent", () =>
+    Effect.gen(function* () {
+      const { reader } = fake()
+      const feed = yield* feedOf(reader)
+      yield* feed.join(rights, undefined)
+      assert.strictEqual(feed.viewers(), 0)
+    })
+  )
+
+  it.effect("ends the stream of a viewer whose rights changed, and resets its last event id", () =>
+    Effect.gen(function* () {
+      const { reader } = fake()
+      let steer = false
+      const pages = makePages({
+        feed: yield* feedOf(reader),
+        act: () => Effect.die("no action"),
+        details: () => Effect.succeed(noDetails),
+        access: () => Effect.sync(() => ({ see: true, steer }))
+      })
+      const { body } = yield* pages(HttpServerRequest.fromWeb(new Request("http://app.test/api/events")), "/api/events")
+      if (body._tag !== "Stream") return assert.fail("the response is not a stream")
+      const messages = yield* Effect.forkScoped(Stream.runCollect(body.stream), { startImmediately: true })
+      steer = true
+      yield* seconds(31)
+      const last = new TextDecoder().decode((yield* Fiber.join(messages)).at(-1))
+      assert.strictEqual(last, "id\n\n")
     })
   )
 })

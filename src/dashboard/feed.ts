@@ -35,7 +35,7 @@ const idleMillis = 120_000
 
 interface Viewer {
   readonly queue: Queue.Queue<Uint8Array>
-  rights: RightsView
+  readonly rights: RightsView
 }
 
 interface Frame {
@@ -46,8 +46,8 @@ interface Frame {
 export interface Feed {
   readonly board: Board
   /**
-   * The messages for a viewer from now on, and a function that changes its rights. `lastEventId` is the id of the last message that it has.
-   * `undefined` if there are too many viewers.
+   * The messages for a viewer from now on; `undefined` if there are too many viewers. `lastEventId` is the id of the last message that the
+   * viewer has received.
    */
   readonly join: (
     rights: RightsView,
@@ -171,6 +171,19 @@ export const makeFeed = (reader: Reader, { always, onChange }: FeedOptions): Eff
       return from <= seq && frames.length === seq - from ? frames : undefined
     }
 
+    /** The messages for a viewer. It counts only while the stream runs: a response to HEAD, or to a lost client, never runs it. */
+    const stream = (viewer: Viewer, lastEventId: string | undefined): Stream.Stream<Uint8Array> => {
+      const { queue } = viewer
+      // No message may come between what the viewer missed and what it hears from now on: both are taken in one step.
+      const begin = missed(lastEventId)?.map(({ bytes }) => bytes) ?? [viewFor(viewer)]
+      viewers.add(viewer)
+      const leave = Effect.sync(() => {
+        viewers.delete(viewer)
+        Queue.shutdownUnsafe(queue)
+      })
+      return Stream.concat(Stream.fromIterable(begin), Stream.fromQueue(queue)).pipe(Stream.ensuring(leave))
+    }
+
     return {
       board,
       viewers: () => viewers.size,
@@ -179,16 +192,9 @@ export const makeFeed = (reader: Reader, { always, onChange }: FeedOptions): Eff
         Effect.gen(function* () {
           if (viewers.size >= mostViewers) return undefined
           yield* start
-          const queue = yield* Queue.dropping<Uint8Array>(mostWaiting)
-          const viewer: Viewer = { queue, rights }
-          const begin = missed(lastEventId)?.map(({ bytes }) => bytes) ?? [viewFor(viewer)]
-          viewers.add(viewer)
-          const leave = Effect.sync(() => {
-            viewers.delete(viewer)
-            Queue.shutdownUnsafe(queue)
-          })
-          // No message may come between what the viewer missed and what it hears from now on: both are taken in one step.
-          return Stream.concat(Stream.fromIterable(begin), Stream.fromQueue(queue)).pipe(Stream.ensuring(leave))
+          return Stream.unwrap(
+            Effect.map(Queue.dropping<Uint8Array>(mostWaiting), (queue) => stream({ queue, rights }, lastEventId))
+          )
         })
     }
   })
