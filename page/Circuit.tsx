@@ -1,6 +1,7 @@
 import { useEffect, useState } from "preact/hooks"
+import { printable } from "../src/core/printable.ts"
 import type { CircuitDetail, CircuitView } from "../src/dashboard/view.ts"
-import { clock, rate, shown, took } from "./format.ts"
+import { clock, rate, took } from "./format.ts"
 import { Name, Since, StateBadge, StateMark, Until, words } from "./parts.tsx"
 import { Timeline } from "./Timeline.tsx"
 import type { Steering } from "./Troubles.tsx"
@@ -150,7 +151,7 @@ export const Circuit = ({
                           {words[one.to]}
                           {one.key !== undefined && circuit.key === undefined && (
                             <span class="key">
-                              <bdi>{shown(one.key)}</bdi>
+                              <bdi>{printable(one.key)}</bdi>
                             </span>
                           )}
                           {one.why !== undefined && (

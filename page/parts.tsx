@@ -1,9 +1,11 @@
 /** Small parts that several screens use. */
 import type { ComponentChildren } from "preact"
 import { memo } from "preact/compat"
+import { printable } from "../src/core/printable.ts"
+import { duration } from "../src/dashboard/duration.ts"
 import type { CircuitView, HistoryView } from "../src/dashboard/view.ts"
 import { useNow } from "./clock.ts"
-import { clock, duration, shown } from "./format.ts"
+import { clock } from "./format.ts"
 import type { State } from "./model.ts"
 
 export const words: Readonly<Record<State, string>> = {
@@ -97,10 +99,10 @@ export const Sparkline = memo(({ history }: { readonly history: HistoryView | un
 
 export const Name = ({ circuit }: { readonly circuit: Pick<CircuitView, "name" | "key"> }) => (
   <span class="name">
-    <bdi>{shown(circuit.name)}</bdi>
+    <bdi>{printable(circuit.name)}</bdi>
     {circuit.key !== undefined && (
       <span class="key">
-        <bdi>{shown(circuit.key)}</bdi>
+        <bdi>{printable(circuit.key)}</bdi>
       </span>
     )}
   </span>

@@ -4,6 +4,7 @@ import { circuitId } from "../store/codec.ts"
 import type { NameOverview } from "../store/overview.ts"
 import { circuitsOf, type Facts, trafficOf } from "./circuits.ts"
 import type { CircuitsRead, NamesRead } from "./reader.ts"
+import { hourMillis } from "./transitions.ts"
 import type {
   Change,
   CircuitView,
@@ -18,8 +19,6 @@ import type {
 /** How many samples the page shows, and how often the server takes one, in milliseconds. */
 export const samples = 60
 export const sampleMillis = 5_000
-
-const hourMillis = 3_600_000
 
 /** At most this many transitions are kept: an outage of many circuits has thousands. */
 const mostTransitions = 2_000

@@ -1,7 +1,8 @@
 /** From what is known of a fleet to what the page shows of its circuits. Pure. */
+import { grouped } from "../core/grouped.ts"
 import { worst } from "../shapes/states.ts"
 import { circuitId } from "../store/codec.ts"
-import type { Known, Unreadable } from "../store/known.ts"
+import { isNotClosed, type Known, stateOf, type Unreadable } from "../store/known.ts"
 import type { NameOverview, Overview, Traffic } from "../store/overview.ts"
 import { bounded, whyText } from "./texts.ts"
 import type { CircuitView, TrafficView } from "./view.ts"
@@ -47,10 +48,6 @@ const told = (one: Known | Unreadable, scope: Facts["scope"]): Told =>
         openings: one.outage?.openings ?? 0
       }
 
-export const isDown = (one: Known | Unreadable): boolean => one._tag === "Unreadable" || one.state !== "Closed"
-
-const stateOf = (one: Known | Unreadable) => (one._tag === "Unreadable" ? one._tag : one.state)
-
 const began = (one: Known | Unreadable): number =>
   one._tag === "Unreadable" ? Infinity : (one.outage?.since ?? one.since)
 
@@ -94,15 +91,11 @@ export const circuitsOf = (
   isAlone: (name: NameOverview) => boolean
 ): Shown => {
   const own = new Map<string, Known | Unreadable>()
-  const keyed = new Map<string, Array<Known | Unreadable>>()
-  for (const one of circuits) {
-    if (one.key === undefined) own.set(one.name, one)
-    else if (isDown(one)) {
-      const known = keyed.get(one.name)
-      if (known === undefined) keyed.set(one.name, [one])
-      else known.push(one)
-    }
-  }
+  for (const one of circuits) if (one.key === undefined) own.set(one.name, one)
+  const keyed = grouped(
+    circuits.filter((one) => one.key !== undefined && isNotClosed(one)),
+    ({ name }) => name
+  )
   const shown = new Map<string, Facts>()
   const known = new Set(names.map(({ name }) => name))
   const others = [...new Set(circuits.map(({ name }) => name))].filter((name) => !known.has(name)).map(unused)
@@ -114,7 +107,7 @@ export const circuitsOf = (
     const { name } = one
     const record = own.get(name)
     const down = keyed.get(name) ?? []
-    const bad = record !== undefined && isDown(record) ? record : worstOf(down)
+    const bad = record !== undefined && isNotClosed(record) ? record : worstOf(down)
     const openings = record?._tag === "Known" ? record.openings : 0
     const id = circuitId(name, undefined)
     shown.set(id, {

@@ -2,7 +2,7 @@ import type { Known, Unreadable } from "../store/known.ts"
 import { bounded, whyText } from "./texts.ts"
 import type { TransitionView } from "./view.ts"
 
-const hourMillis = 3_600_000
+export const hourMillis = 3_600_000
 
 /** The state before a state, as far as a record that is read for the first time tells. */
 const beforeOf = ({ outage, state, why }: Known): Known["state"] => {

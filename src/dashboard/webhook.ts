@@ -8,6 +8,7 @@ import * as Schedule from "effect/Schedule"
 import type { Scope } from "effect/Scope"
 import { printable } from "../core/printable.ts"
 import { circuitId } from "../store/codec.ts"
+import { duration } from "./duration.ts"
 import type { Change, TransitionView } from "./view.ts"
 
 class NotSent extends Data.TaggedError("NotSent")<{ readonly message: string }> {}
@@ -35,13 +36,6 @@ const short = (text: string): string => (text.length > 200 ? `${text.slice(0, 20
 const circuitText = ({ key, name }: Pick<TransitionView, "name" | "key">): string =>
   escaped(short(key === undefined ? name : `${name} [${key}]`))
 
-const lasted = (millis: number): string => {
-  const seconds = Math.max(0, Math.round(millis / 1_000))
-  const [hours, minutes] = [Math.floor(seconds / 3_600), Math.floor(seconds / 60) % 60]
-  if (hours > 0) return `${hours} h ${minutes} min`
-  return minutes > 0 ? `${minutes} min ${seconds % 60} s` : `${seconds} s`
-}
-
 /**
  * What of some transitions is news, as lines of text. An outage is news when it begins and when it ends: its further openings and its
  * probes are not. What happened before `since` is not news either, but it is remembered.
@@ -62,7 +56,7 @@ export const makeNews = (since: number): ((transitions: ReadonlyArray<Transition
     if (one.to === "Closed") {
       const began = down.get(id)
       down.delete(id)
-      if (began !== undefined) return `${circuitText(one)} is closed again after ${lasted(one.at - began)}`
+      if (began !== undefined) return `${circuitText(one)} is closed again after ${duration(one.at - began)}`
       return wasForced ? `${circuitText(one)} was released${by}` : undefined
     }
     if (down.has(id)) return wasForced ? `${circuitText(one)} was released${by}, and is still open` : undefined

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import type * as Circuit from "../core/Circuit.ts"
 import { worst } from "../shapes/states.ts"
 import { type Digest, decode, mostKeys, type NameDigest, type WorstKey } from "./digest.ts"
-import type { Known, Unreadable } from "./known.ts"
+import { isNotClosed, type Known, stateOf, type Unreadable } from "./known.ts"
 import { listed } from "./listed.ts"
 import type { SharedStore, StoreError } from "./SharedStore.ts"
 
@@ -169,12 +169,9 @@ class Gathered {
   }
 }
 
-const isNotClosed = (one: Known | Unreadable): boolean => one._tag === "Unreadable" || one.state !== "Closed"
-
-const stateOf = (circuits: ReadonlyArray<Known | Unreadable>): NameOverview["state"] => {
-  const state = (one: Known | Unreadable) => (one._tag === "Unreadable" ? one._tag : one.state)
+const stateOfName = (circuits: ReadonlyArray<Known | Unreadable>): NameOverview["state"] => {
   const own = circuits.find(({ key }) => key === undefined)
-  return own !== undefined && isNotClosed(own) ? state(own) : (worst(circuits.map(state)) ?? "Closed")
+  return own !== undefined && isNotClosed(own) ? stateOf(own) : (worst(circuits.map(stateOf)) ?? "Closed")
 }
 
 /** Merges the digests of processes with the circuits that are not healthy. */
@@ -203,7 +200,7 @@ export const overviewOf = (
   const names = [...found].map(
     ([name, { circuits, keys, notClosedIn, processes, traffic, worstKeys }]): NameOverview => ({
       name,
-      state: stateOf(circuits),
+      state: stateOfName(circuits),
       notClosed: circuits.filter(isNotClosed).length,
       ...{ processes, notClosedIn, keys, worstKeys, traffic }
     })
