@@ -26,7 +26,7 @@ const useAddress = (): string => {
   return address
 }
 
-/** What is wrong with the data on the screen, if anything is. */
+/** Shows whether the data on the screen is live. */
 const Health = ({ lostAt, view }: { readonly lostAt: number | undefined; readonly view: PageView }) => {
   const { problem } = view.source
   const [, tick] = useState(0)
@@ -45,7 +45,7 @@ const Health = ({ lostAt, view }: { readonly lostAt: number | undefined; readonl
     return (
       <p class="health lost" role="alert">
         The store has not answered since {clock(problem.since)}: {problem.message}. What you see is older. Each process
-        goes on by itself.
+        decides by itself.
       </p>
     )
   }

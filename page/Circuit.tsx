@@ -6,7 +6,7 @@ import { Name, Since, StateBadge, StateMark, Until, words } from "./parts.tsx"
 import { Timeline } from "./Timeline.tsx"
 import type { Steering } from "./Troubles.tsx"
 
-/** The page of one circuit. It is read again whenever the circuit changes. */
+/** The page of one circuit. It loads the details again when the circuit changes, and every 15 seconds. */
 export const Circuit = ({
   at,
   circuit,
@@ -29,7 +29,7 @@ export const Circuit = ({
     return () => {
       current = false
     }
-    // A sample of the traffic changes nothing of what is loaded.
+    // The details do not contain the traffic, so a sample does not load them again.
   }, [circuit.id, circuit.state, circuit.since, circuit.downSince, circuit.actor, Math.floor(at / 15_000)])
   const forced = circuit.state === "Isolated" || circuit.state === "Disabled"
   const { traffic } = circuit

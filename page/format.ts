@@ -1,15 +1,15 @@
-/** Texts, numbers and times as the page writes them. */
+/** Formats numbers and times. */
 
 /** A time of day in the time zone of the browser, such as `14:03:22`. */
 export const clock = (at: number): string => new Date(at).toLocaleTimeString("en-GB")
 
-/** A rate with as many digits as matter: `0.4`, `12`, `1,300`. */
+/** A rate, with one decimal if it is below 10: `0.4`, `12`, `1,300`. */
 export const rate = (perSecond: number): string =>
   perSecond === 0 ? "0" : perSecond < 10 ? perSecond.toFixed(1) : Math.round(perSecond).toLocaleString("en-US")
 
 export const percent = (share: number): string => (share > 0 && share < 0.01 ? "<1 %" : `${Math.round(share * 100)} %`)
 
-/** Milliseconds of a call: `8 ms`, `1.2 s`. */
+/** The duration of a call: `8 ms`, `1.2 s`. */
 export const took = (millis: number): string =>
   millis < 1_000 ? `${Math.round(millis)} ms` : `${(millis / 1_000).toFixed(1)} s`
 

@@ -19,7 +19,7 @@ const server: Server = {
     await answerOf<Exclude<ActionResponse, { error: string }>>(
       fetch("./api/action", {
         method: "POST",
-        // A form of another site cannot send this type of content.
+        // A form on another site cannot send this content type.
         headers: { "content-type": "application/json" },
         body: JSON.stringify(request)
       })

@@ -1,4 +1,4 @@
-/** What the page knows and how it chooses what to show. Pure: it touches neither the document nor the network. */
+/** Applies changes to the view, and selects the circuits to show. Pure: it touches neither the document nor the network. */
 import { grouped } from "../src/core/grouped.ts"
 import type { Change, CircuitView, HistoryView, PageView, Sample, TrafficView } from "../src/dashboard/view.ts"
 
@@ -31,7 +31,7 @@ const toTraffic = ([, calls, failures, rejections, slow, inFlight, p50, p95, lim
   limit: limit ?? undefined
 })
 
-/** Adds a sample to each circuit that has traffic. A circuit that the sample does not name has the same traffic again. */
+/** Adds a sample to each circuit that has traffic. A circuit that is not in the sample keeps its figures. */
 const sampled = (circuits: ReadonlyArray<CircuitView>, sample: ReadonlyArray<Sample>): ReadonlyArray<CircuitView> => {
   const changed = new Map(sample.map((one) => [one[0], toTraffic(one)]))
   return circuits.map((one) => {
@@ -126,7 +126,7 @@ export const troubles = (view: PageView, choice: Choice): ReadonlyArray<Trouble>
     }))
 }
 
-/** One entry for each name: the circuit without a key, which stands for all keys. */
+/** One entry for each name: the circuit without a key, which represents all keys. */
 export const names = (view: PageView, choice: Choice): ReadonlyArray<CircuitView> => {
   const found = view.circuits.filter((one) => one.key === undefined && matches(one, choice))
   if (choice.sort === "name") return found.sort(byName)

@@ -1,4 +1,4 @@
-/** Small parts that several screens use. */
+/** Components that several screens use. */
 import type { ComponentChildren } from "preact"
 import { memo } from "preact/compat"
 import { printable } from "../src/core/printable.ts"
@@ -43,7 +43,7 @@ export const StateBadge = ({ state }: { readonly state: State }) => (
   </span>
 )
 
-/** How long ago a time was; it counts up. */
+/** The time since `at`, updated each second. */
 export const Since = ({ at }: { readonly at: number }) => {
   const now = useNow()
   return (
@@ -53,7 +53,7 @@ export const Since = ({ at }: { readonly at: number }) => {
   )
 }
 
-/** How long until a time; it counts down to `over`. */
+/** The time until `at`, updated each second. From then on, the text `over`. */
 export const Until = ({ at, over }: { readonly at: number; readonly over: string }) => {
   const now = useNow()
   return (

@@ -9,11 +9,11 @@ import { unprintable } from "./support/garbage.ts"
 import { type Replica, until } from "./support/redisFleet.ts"
 import { live } from "./support/redisLive.ts"
 
-// The names and the traffic that the command line reads from the digests of the processes.
+// The command line reads the names and the traffic from the digests of the processes.
 
 const { ready } = startServers()
 
-/** Calls without end: three of four succeed. */
+/** Calls until the test ends. Three of four calls succeed. */
 const busy = (process: Replica, name: string, key?: string) => {
   const call = (self: Effect.Effect<void, string>) => Effect.exit(CircuitBreaker.protect(self, name, { key }))
   const four = Effect.andThen(Effect.repeat(call(Effect.void), { times: 2 }), call(Effect.fail("down")))
@@ -70,7 +70,7 @@ describe.each(kinds)("The digests of processes on %s", (kind) => {
   )
 
   live(
-    "a healthy name is known to commands that steer, a misspelt one is refused, and the error says who was asked",
+    "a healthy name is known to commands that steer, a misspelt name is refused, and the error counts the processes that do not use it",
     Effect.gen(function* () {
       const place = yield* ready(kind)
       const { flags } = place

@@ -1,6 +1,6 @@
 /**
- * A process that heard a roll call and has no ballot abstains. Whatever happens to it afterwards, it casts a ballot as soon as it has
- * a say, as long as the roll call counts.
+ * A process that heard a roll call and has no ballot abstains. As soon as it votes on the circuit, it casts a ballot, as long as the roll
+ * call counts.
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Logger } from "effect"
@@ -10,7 +10,7 @@ import { exchange, fleet, intercepted, load, type Options, pause, start } from "
 
 const term = 30_000
 
-/** The box in which a process casts, and a ballot that says that all is well. */
+/** The box in which a process casts, and a ballot without any failure. */
 const castBy = (options: Options) =>
   Effect.gen(function* () {
     const store = yield* MemoryStore.make
@@ -54,9 +54,9 @@ const polled = (options: Options = {}) =>
       save,
       /** Calls the roll. */
       roll: Effect.andThen(vote(term), pause(100)),
-      /** The convictions of all ballots. The voter that asks has none. */
+      /** The sum of the convictions of all ballots. The conviction of the voter that asks is 0. */
       convictions: Effect.map(vote(0), ({ sums: [thousandths = 0] }) => thousandths / 1_000),
-      /** How many vote and how many abstain, the voter that asks being one of those that vote. */
+      /** The number of abstentions, and of voters including the one that asks. */
       count: Effect.andThen(
         vote(0),
         Effect.map(vote(0), ({ abstained, voters }) => ({ abstained, voters }))
@@ -64,13 +64,21 @@ const polled = (options: Options = {}) =>
     }
   })
 
-/** A process starts, isolates the circuit, releases it and stops. That leaves a record. */
-const changedByAnother = (store: SharedStore.SharedStore) =>
+/** A process starts, isolates the circuit, runs `meanwhile`, releases the circuit and stops. This leaves a record. */
+const changedByAnother = (store: SharedStore.SharedStore, meanwhile: Effect.Effect<void> = Effect.void) =>
   Effect.gen(function* () {
     const other = yield* start(store)
     yield* other.run(CircuitBreaker.isolate("api"))
+    yield* meanwhile
     yield* other.run(CircuitBreaker.release("api"))
     yield* other.stop
+  })
+
+/** Waits until a process has adopted the override of another. */
+const isIsolated = ({ state }: Effect.Success<ReturnType<typeof start>>) =>
+  Effect.gen(function* () {
+    yield* pause(100)
+    assert.strictEqual(yield* state, "Isolated")
   })
 
 const abstains = { abstained: 1, voters: 1 }
@@ -80,7 +88,7 @@ const silent = Effect.provide(Logger.layer([]))
 
 describe("A process that read a roll call", () => {
   it.effect(
-    "of a circuit that it does not have casts a ballot with its first call, which lasts as long as the roll call",
+    "casts a ballot with its first call of a circuit that it did not have; the ballot lasts as long as the roll call",
     () =>
       Effect.gen(function* () {
         const { count, process, roll } = yield* polled()
@@ -96,7 +104,7 @@ describe("A process that read a roll call", () => {
       }).pipe(silent)
   )
 
-  it.effect("of a circuit that it does not have casts a ballot with its first call, also if that fails", () =>
+  it.effect("casts a ballot with its first call of a circuit that it did not have, even if the call fails", () =>
     Effect.gen(function* () {
       const { count, process, roll } = yield* polled()
       yield* roll
@@ -107,15 +115,10 @@ describe("A process that read a roll call", () => {
     }).pipe(silent)
   )
 
-  it.effect("of a circuit that it knows from others only casts a ballot with its first call", () =>
+  it.effect("casts a ballot with its first call of a circuit that it knew only from other processes", () =>
     Effect.gen(function* () {
       const { count, process, roll, store } = yield* polled()
-      const other = yield* start(store)
-      yield* other.run(CircuitBreaker.isolate("api"))
-      yield* pause(100)
-      assert.strictEqual(yield* process.state, "Isolated")
-      yield* other.run(CircuitBreaker.release("api"))
-      yield* other.stop
+      yield* changedByAnother(store, isIsolated(process))
       yield* TestClock.adjust("7 seconds")
       yield* roll
       assert.deepStrictEqual(yield* count, abstains)
@@ -125,7 +128,7 @@ describe("A process that read a roll call", () => {
     }).pipe(silent)
   )
 
-  it.effect("and has withdrawn its ballot since casts another with its next call", () =>
+  it.effect("casts another ballot with its next call after it has withdrawn the first", () =>
     Effect.gen(function* () {
       const policy = { cooldown: "1 second" } as const
       const { count, process, roll } = yield* polled({ policy })
@@ -145,14 +148,14 @@ describe("A process that read a roll call", () => {
     }).pipe(silent)
   )
 
-  it.effect("about a record that it has not read casts a ballot with its first call", () =>
+  it.effect("casts a ballot with its first call even if it has not read the record", () =>
     Effect.gen(function* () {
       const { count, process, roll, store } = yield* polled()
       Object.assign(process.trouble, { deaf: true, only: ["page"], now: "fail" })
       yield* changedByAnother(store)
       yield* pause()
       yield* roll
-      // With a heartbeat it hears of the roll call.
+      // It receives the roll call with a heartbeat.
       yield* TestClock.adjust("6 seconds")
       assert.deepStrictEqual(yield* count, abstains)
       yield* process.succeed
@@ -161,7 +164,7 @@ describe("A process that read a roll call", () => {
     }).pipe(silent)
   )
 
-  it.effect("about a record that it has not read reads it before it answers", () =>
+  it.effect("reads an unread record before it answers", () =>
     Effect.gen(function* () {
       const { count, process, roll, store } = yield* polled()
       yield* process.succeed
@@ -174,7 +177,7 @@ describe("A process that read a roll call", () => {
     }).pipe(silent)
   )
 
-  it.effect("about a record that it cannot read does not abstain", () =>
+  it.effect("does not abstain while it cannot read the record", () =>
     Effect.gen(function* () {
       const { count, process, roll, store } = yield* polled()
       yield* process.succeed
@@ -190,7 +193,7 @@ describe("A process that read a roll call", () => {
     }).pipe(silent)
   )
 
-  it.effect("about a record that the store has back, as it lost a newer one, casts a ballot", () =>
+  it.effect("casts a ballot about an older record that the store has again after it lost a newer one", () =>
     Effect.gen(function* () {
       const { count, process, roll, save, store } = yield* polled()
       yield* changedByAnother(store)
@@ -198,7 +201,7 @@ describe("A process that read a roll call", () => {
       yield* changedByAnother(store)
       yield* pause(100)
       yield* process.succeed
-      // It cannot give back what the store has lost.
+      // It cannot write back the record that the store has lost.
       Object.assign(process.trouble, { only: ["swap"], now: "fail" })
       yield* lose
       yield* TestClock.adjust("6 seconds")
@@ -207,17 +210,12 @@ describe("A process that read a roll call", () => {
     }).pipe(silent)
   )
 
-  it.effect("of a circuit of which it remembers only a release that the store has lost casts a ballot", () =>
+  it.effect("casts a ballot for a circuit of which it remembers only a release that the store has lost", () =>
     Effect.gen(function* () {
       const { count, process, roll, save, store } = yield* polled()
       const lose = yield* save
-      const other = yield* start(store)
-      yield* other.run(CircuitBreaker.isolate("api"))
-      yield* pause(100)
-      assert.strictEqual(yield* process.state, "Isolated")
-      yield* other.run(CircuitBreaker.release("api"))
-      yield* other.stop
-      // The process forgets all else that it shares.
+      yield* changedByAnother(store, isIsolated(process))
+      // The process forgets the circuit's fleet state, and remembers only the lifted override.
       yield* TestClock.adjust("20 seconds")
       yield* lose
       yield* process.succeed
@@ -226,7 +224,7 @@ describe("A process that read a roll call", () => {
     }).pipe(silent)
   )
 
-  it.effect("and whose first ballot after that did not arrive no longer abstains", () =>
+  it.effect("no longer abstains after its first ballot did not arrive", () =>
     Effect.gen(function* () {
       const { count, process, roll } = yield* polled()
       yield* roll
@@ -244,10 +242,10 @@ describe("A process that read a roll call", () => {
   )
 })
 
-describe("A process that has opened by itself, and whose circuit recovers while the store is down, is not convinced any more", () => {
+describe("A process that opened by itself and recovered while the store was down withdraws its conviction", () => {
   const options = { policy: { cooldown: "1 second" } } as const
 
-  /** One that has opened by itself, and closes while the store is down. */
+  /** A process that has opened by itself, and closes while the store is down. */
   const recovered = Effect.gen(function* () {
     const found = yield* polled(options)
     const { convictions, process } = found
@@ -271,7 +269,7 @@ describe("A process that has opened by itself, and whose circuit recovers while 
     }).pipe(silent)
   )
 
-  it.effect("with its next call, if the store answers again just then", () =>
+  it.effect("with its next call, if the store answers again at that moment", () =>
     Effect.gen(function* () {
       const { convictions, process } = yield* recovered
       for (let i = 0; i < 20; i++) yield* process.succeed
@@ -289,7 +287,7 @@ describe("A process that reads many roll calls at once", () => {
   const count = 2 * SharedStore.limits.casts + 6
   const keys = Array.from({ length: count }, (_, i) => `k${i}`)
 
-  /** A process that has called all keys, and the exchanges that the store carries out for it. `asked` calls the roll of all keys. */
+  /** A process, and the exchanges that the store carries out for it. `all` calls all keys; `asked` calls the roll of all keys. */
   const caller = Effect.gen(function* () {
     const { box, ballot } = yield* castBy({})
     const { store } = yield* fleet(0)
@@ -320,7 +318,7 @@ describe("A process that reads many roll calls at once", () => {
     return { all, asked, done, process, refuse }
   })
 
-  /** Fails if an exchange says that a roll call was heard before the ballot for it was cast. */
+  /** Fails if an exchange reports a roll call as heard before its ballot was cast. */
   const check = (done: ReadonlyArray<SharedStore.Exchange>, rollCalls: ReadonlyArray<SharedStore.RollCall>): void => {
     const cast = new Set<string>()
     let heard = 0
@@ -347,7 +345,7 @@ describe("A process that reads many roll calls at once", () => {
     }).pipe(silent)
   )
 
-  it.effect("does not say so after a command with the ballots has failed", () =>
+  it.effect("does not move its cursor after a command with the ballots has failed", () =>
     Effect.gen(function* () {
       const { all, asked, done, process, refuse } = yield* caller
       yield* all
@@ -355,7 +353,7 @@ describe("A process that reads many roll calls at once", () => {
       let failures = 0
       refuse(({ casts }) => casts.length > 0 && failures++ < 1)
       while (failures === 0) yield* pause(10)
-      // Just then an operator acts: that is a command of the other lane.
+      // At that moment an operator acts, which is a command of the other lane.
       yield* process.run(CircuitBreaker.isolate("other"))
       yield* TestClock.adjust("6 seconds")
       check(done, rollCalls)

@@ -1,4 +1,4 @@
-/** The requests of the page: its files, its events, and what it asks. */
+/** Answers the requests of the page: for files, events and the details of a circuit, and for operator actions. */
 import * as Effect from "effect/Effect"
 import type * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
@@ -17,7 +17,7 @@ export interface Access {
   readonly see: boolean
   /** Whether the viewer may change circuits. */
   readonly steer: boolean
-  /** The name of the viewer, for the reasons of overrides, events and the trail. */
+  /** The name of the viewer as an operator, for overrides, events and the trail. */
   readonly actor?: string | undefined
 }
 
@@ -50,7 +50,7 @@ const plain = (text: string, status: number): PageResponse =>
 const notDone = (message: string, status: number): PageResponse =>
   json({ error: message } satisfies ActionResponse, status)
 
-/** No action is longer: a name, a key, a reason and an actor. */
+/** The most bytes of a request for an action. It contains a name, a key, a reason and an actor. */
 const longestBody = 16_384
 
 /** How often the server checks whether the rights of a viewer have changed. If they have, the stream ends and the browser connects again. */
@@ -59,7 +59,7 @@ const accessMillis = 30_000
 /** Resets the last event id of the browser. It then gets the whole view, with its new rights, when it connects again. */
 const withoutLastId = new TextEncoder().encode("id\n\n")
 
-/** Answers a request for `path`, which is what comes after the path of the page: `/`, `/api/events`, `/effect-fuse/...`. */
+/** Answers a request. `path` is the part of its URL after the path of the page: `/`, `/api/events`, `/effect-fuse/...`. */
 export const makePages = ({
   access,
   act,

@@ -1,4 +1,4 @@
-/** Tells a webhook of outages and overrides, with the JSON that Slack and many others accept: `{ "text": "..." }`. */
+/** Reports outages and overrides to a webhook, as the JSON that Slack and other services accept: `{ "text": "..." }`. */
 import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
@@ -13,13 +13,13 @@ import type { Change, TransitionView } from "./view.ts"
 
 class NotSent extends Data.TaggedError("NotSent")<{ readonly message: string }> {}
 
-/** News that arrive within this time of each other go in one message. */
+/** News within this time are sent in one message. */
 const gatherMillis = 1_000
 
-/** A message has at most this many lines. The rest is counted. */
+/** The most news in one message. A last line counts the rest. */
 const mostLines = 10
 
-/** News that wait while the webhook does not answer. More are dropped. */
+/** The most news that wait for the webhook. Further news are dropped. */
 const mostWaiting = 500
 
 const timeoutMillis = 5_000
@@ -37,8 +37,8 @@ const circuitText = ({ key, name }: Pick<TransitionView, "name" | "key">): strin
   escaped(short(key === undefined ? name : `${name} [${key}]`))
 
 /**
- * What of some transitions is news, as lines of text. An outage is news when it begins and when it ends: its further openings and its
- * probes are not. What happened before `since` is not news either, but it is remembered.
+ * Selects the transitions that are news, and describes each in a line. The beginning and the end of an outage are news; its further
+ * openings and its probes are not. A transition before `since` is not news, but it is remembered.
  */
 export const makeNews = (since: number): ((transitions: ReadonlyArray<TransitionView>) => ReadonlyArray<string>) => {
   const down = new Map<string, number>()
@@ -75,7 +75,7 @@ const messageOf = (lines: ReadonlyArray<string>): string =>
     ? lines.join("\n")
     : [...lines.slice(0, mostLines), `and ${lines.length - mostLines} more changes`].join("\n")
 
-/** Sends the news of changes. No error of it names the URL, which is a secret. */
+/** Sends the news in changes. The URL is a secret, so no error contains it. */
 export const makeWebhook = (
   url: Redacted.Redacted<string>
 ): Effect.Effect<(change: Change) => Effect.Effect<void>, never, Scope> =>

@@ -77,7 +77,7 @@ export interface Overview {
   readonly digests: number
   /** How many sent a digest that this version cannot read. Their names and counts are missing. */
   readonly unreadable: number
-  /** At least one digest had no room for all of its names, and left out this many at most. 0 if all names are known. */
+  /** The largest number of names that one digest had no room for. 0 if all names are known. */
   readonly leftOut: number
   /** The circuits that are not healthy, sorted by name and key. */
   readonly circuits: ReadonlyArray<Known | Unreadable>
@@ -223,7 +223,7 @@ export const digestsOf = (store: SharedStore): Effect.Effect<ReadonlyArray<Diges
     while (true) {
       const { digests, next } = yield* store.digests(after)
       for (const { digest, voter } of digests) found.set(voter, decode(digest))
-      // A store that repeats itself must not keep its reader for ever.
+      // The loop must end even if a faulty store repeats an answer.
       if (next === undefined || next === after || found.size >= mostDigests) return [...found.values()]
       after = next
     }
