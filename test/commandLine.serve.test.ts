@@ -10,7 +10,7 @@ import { redisServer } from "./support/redisServer.ts"
 const secret = "hooks-secret-path"
 
 describe("effect-fuse serve", () => {
-  it.live("refuses what cannot work, with the name of the flag and without the secret", () =>
+  it.live("refuses invalid flags with errors that name the flag and contain no secret", () =>
     Effect.gen(function* () {
       const { port, url } = yield* redisServer
       const refused = (code: number, says: RegExp, ...args: ReadonlyArray<string>) =>
@@ -26,7 +26,7 @@ describe("effect-fuse serve", () => {
     })
   )
 
-  it.live("tells a webhook of an override, and ends at a signal", () =>
+  it.live("reports an override to a webhook, and ends at a signal", () =>
     Effect.gen(function* () {
       const { url } = yield* redisServer
       const redis = yield* connection(url)
@@ -51,7 +51,7 @@ describe("effect-fuse serve", () => {
         Effect.sync(() => /http:\/\/\S+/.test(served.out()))
       )
       const page = /http:\/\/\S+/.exec(served.out())?.[0] ?? ""
-      // The first read of the store decides what is old.
+      // Changes before the first read of the store are not news.
       yield* until(
         "the store is read",
         Effect.promise(async () => {

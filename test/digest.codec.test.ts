@@ -20,7 +20,7 @@ const nameDigest: Arbitrary.Arbitrary<NameDigest> = Arbitrary.all({
   worst: Arbitrary.array(key, { maxLength: 7 })
 })
 
-/** Without names that occur twice, because a process has each name once. */
+/** Removes repeated names, because a process has each name once. */
 const distinct = (names: ReadonlyArray<NameDigest>): ReadonlyArray<NameDigest> => [
   ...new Map(names.map((one) => [one.name, one])).values()
 ]
@@ -110,7 +110,7 @@ describe("A digest", () => {
     })
   })
 
-  it("has the names that are not Closed, then the busiest, and counts those for which there is no room", () => {
+  it("has the names that are not Closed, then the busiest names, and counts the names that do not fit", () => {
     const all = many(10_000, (index) => ({
       calls: index,
       notClosed: index % 1_000 === 0 ? 1 : 0,
@@ -126,7 +126,7 @@ describe("A digest", () => {
     assert.isAbove(encode(5_000, all).length, limits.digest - 40)
   })
 
-  it("keeps the counts of as many names as have room, if all names have it", () => {
+  it("keeps the counts of all names if there is room for them", () => {
     const all = many(300, () => ({ calls: 10 }))
     const { leftOut, names, others } = decoded(encode(5_000, all))
     assert.deepStrictEqual([names.length, others.length, leftOut], [300, 0, 0])

@@ -121,7 +121,7 @@ describe("an opening on its way while the store freezes is not carried out when 
       Effect.gen(function* () {
         const [place, freeze] = yield* make()
         let frozen: Frozen | undefined
-        // The store freezes just before it is sent an opening. Another process that sends one meanwhile waits for that.
+        // The store freezes just before an opening is sent. Another process that sends an opening meanwhile waits for the freeze.
         const freezeOnce = yield* Effect.cached(
           Effect.map(Effect.provideService(freeze, Scope.Scope, yield* Effect.scope), (it) => {
             frozen = it

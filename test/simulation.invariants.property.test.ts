@@ -56,19 +56,19 @@ describe("the invariants of the protocol", () => {
   }, 300_000)
 
   const found: ReadonlyArray<readonly [what: string, seed: number]> = [
-    ["an answer with an epoch comes too late, so that the process does not know the epoch", 72],
+    ["an answer with an epoch comes too late, and the process does not know the epoch", 72],
     ["a process begins to call while a command that came too late is repeated", 270],
-    ["a command that would arrive again has been followed by one that hears more", 536],
-    ["a withdrawal that would arrive again has been followed by a ballot", 764],
-    ["a failing ballot that would arrive again has been followed by one that says that all is well", 4440],
+    ["a command would arrive again after a later command that has heard more roll calls", 536],
+    ["a withdrawal would arrive again after a later ballot", 764],
+    ["a failing ballot would arrive again after a later ballot without failures", 4440],
     ["the record that a roll call is about ends", 3311],
-    ["a process asks a store that has lost its time and its records what is new", 5655],
-    ["a store that was out of reach for longer than processes live is reached by one that fails alone", 7296],
+    ["a process reads the changes of a store that has lost its clock and its records", 5655],
+    ["a store was out of reach for longer than voters live, and the first process that reaches it fails alone", 7296],
     ["a record ends early because the store's clock leaps forward", 5071],
     ["the last command of a process that has left arrives again", 4888],
     ["a circuit recovers while its process cannot reach the store, which still has a ballot of its opening", 890],
     ["the store loses a release, and a roll call is about the time before it", 2187],
-    ["the store loses a release, and a process that remembers only that hears a roll call", 2453]
+    ["the store loses a release, and a process that remembers only this release hears a roll call", 2453]
   ]
   it.each(found)("hold when %s (seed %d)", (_, seed) => {
     const { endsAt, simulation, syncInterval } = scenario(seed)
