@@ -41,6 +41,15 @@ describe("the news of transitions", () => {
       ["api is closed again after 10 s"]
     ],
     [
+      "an outage is news even if the end of the previous one was not seen",
+      [
+        move(10_000, "api", "Closed", "Open"),
+        move(90_000, "api", "Closed", "Open"),
+        move(95_000, "api", "Open", "Closed")
+      ],
+      ["api is open", "api is open", "api is closed again after 5 s"]
+    ],
+    [
       "each key has outages of its own",
       [
         { ...move(10, "api", "Closed", "Open"), key: "a" },

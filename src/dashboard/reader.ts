@@ -68,6 +68,8 @@ export const fleetReader = (store: SharedStore, label: string): Reader => {
   let reads = 0
   let isFirst = true
 
+  const circuits = () => [...kept.values()].flatMap(({ known, listed }) => (listed ? [known] : []))
+
   const pages = (
     from: number,
     into: Map<string, KeptRecord>,
@@ -105,8 +107,7 @@ export const fleetReader = (store: SharedStore, label: string): Reader => {
     for (const [circuit, { known }] of next) {
       const before = kept.get(circuit)?.known
       if (before === known) continue
-      const same = before !== undefined && before.epoch === known.epoch && stateIn(before) === stateIn(known)
-      if (same) continue
+      if (before?.epoch === known.epoch && stateIn(before) === stateIn(known)) continue
       changed = true
       transitions.push(...transitionOf(before, known, now, isFirst))
     }
@@ -116,18 +117,16 @@ export const fleetReader = (store: SharedStore, label: string): Reader => {
     life = answer.life
     processes = answer.live
     isFirst = false
-    const circuits = [...kept.values()].flatMap(({ known, listed }) => (listed ? [known] : []))
-    return { circuits, transitions: transitions.sort((a, b) => a.at - b.at), processes, changed }
+    return { circuits: circuits(), transitions: transitions.sort((a, b) => a.at - b.at), processes, changed }
   })
 
   return {
     kind: "fleet",
     label,
     circuits: within(reading, "page", 3_000),
-    names: Effect.map(within(digestsOf(store), "digests", 5_000), (digests) => {
-      const circuits = [...kept.values()].flatMap(({ known, listed }) => (listed ? [known] : []))
-      return overviewOf(circuits, digests, { at: 0, processes })
-    })
+    names: Effect.map(within(digestsOf(store), "digests", 5_000), (digests) =>
+      overviewOf(circuits(), digests, { at: 0, processes })
+    )
   }
 }
 

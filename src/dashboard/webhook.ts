@@ -6,9 +6,9 @@ import * as Queue from "effect/Queue"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import type { Scope } from "effect/Scope"
-import { printable } from "../core/printable.ts"
 import { circuitId } from "../store/codec.ts"
 import { duration } from "./duration.ts"
+import { bounded } from "./texts.ts"
 import type { Change, TransitionView } from "./view.ts"
 
 class NotSent extends Data.TaggedError("NotSent")<{ readonly message: string }> {}
@@ -29,12 +29,10 @@ const retries = { schedule: Schedule.exponential("1 second", 4), times: 3 }
 
 /** Slack reads these three characters as markup. */
 const escaped = (text: string): string =>
-  printable(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;")
-
-const short = (text: string): string => (text.length > 200 ? `${text.slice(0, 200)}…` : text)
+  (bounded(text, 200) ?? "").replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;")
 
 const circuitText = ({ key, name }: Pick<TransitionView, "name" | "key">): string =>
-  escaped(short(key === undefined ? name : `${name} [${key}]`))
+  escaped(key === undefined ? name : `${name} [${key}]`)
 
 /**
  * Selects the transitions that are news, and describes each in a line. The beginning and the end of an outage are news; its further
@@ -45,10 +43,12 @@ export const makeNews = (since: number): ((transitions: ReadonlyArray<Transition
   const forced = new Map<string, TransitionView["to"]>()
   const line = (one: TransitionView): string | undefined => {
     const id = circuitId(one.name, one.key)
-    const why = one.why === undefined ? "" : `: ${escaped(short(one.why))}`
-    const by = one.actor === undefined ? "" : ` by ${escaped(short(one.actor))}`
+    // From Closed, an earlier outage or override has ended unseen: the store may drop a record without a transition.
+    const isNew = one.from === "Closed"
+    const why = one.why === undefined ? "" : `: ${escaped(one.why)}`
+    const by = one.actor === undefined ? "" : ` by ${escaped(one.actor)}`
     if (one.to === "Isolated" || one.to === "Disabled") {
-      if (forced.get(id) === one.to) return undefined
+      if (!isNew && forced.get(id) === one.to) return undefined
       forced.set(id, one.to)
       return `${circuitText(one)} was ${one.to === "Isolated" ? "isolated" : "disabled"}${by}${why}`
     }
@@ -59,7 +59,8 @@ export const makeNews = (since: number): ((transitions: ReadonlyArray<Transition
       if (began !== undefined) return `${circuitText(one)} is closed again after ${duration(one.at - began)}`
       return wasForced ? `${circuitText(one)} was released${by}` : undefined
     }
-    if (down.has(id)) return wasForced ? `${circuitText(one)} was released${by}, and is still open` : undefined
+    if (!isNew && down.has(id))
+      return wasForced ? `${circuitText(one)} was released${by}, and is still open` : undefined
     down.set(id, one.at)
     return `${circuitText(one)} is open${why}`
   }
