@@ -1,8 +1,9 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks"
+import { duration } from "../src/dashboard/duration.ts"
 import type { ActionRequest, ActionResponse, CircuitDetail, CircuitView, PageView } from "../src/dashboard/view.ts"
 import { Circuit } from "./Circuit.tsx"
 import type { Connected } from "./connection.ts"
-import { clock, count, duration } from "./format.ts"
+import { clock, count } from "./format.ts"
 import { type Choice, names, type State, states, tally, troubles } from "./model.ts"
 import { Names } from "./Names.tsx"
 import { addressOf, StateMark, words } from "./parts.tsx"
@@ -25,7 +26,7 @@ const useAddress = (): string => {
   return address
 }
 
-/** What is wrong with the data on the screen, if anything is. */
+/** Shows whether the data on the screen is live. */
 const Health = ({ lostAt, view }: { readonly lostAt: number | undefined; readonly view: PageView }) => {
   const { problem } = view.source
   const [, tick] = useState(0)
@@ -44,7 +45,7 @@ const Health = ({ lostAt, view }: { readonly lostAt: number | undefined; readonl
     return (
       <p class="health lost" role="alert">
         The store has not answered since {clock(problem.since)}: {problem.message}. What you see is older. Each process
-        goes on by itself.
+        decides by itself.
       </p>
     )
   }

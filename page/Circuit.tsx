@@ -1,11 +1,12 @@
 import { useEffect, useState } from "preact/hooks"
+import { printable } from "../src/core/printable.ts"
 import type { CircuitDetail, CircuitView } from "../src/dashboard/view.ts"
-import { clock, rate, shown, took } from "./format.ts"
+import { clock, rate, took } from "./format.ts"
 import { Name, Since, StateBadge, StateMark, Until, words } from "./parts.tsx"
 import { Timeline } from "./Timeline.tsx"
 import type { Steering } from "./Troubles.tsx"
 
-/** The page of one circuit. It is read again whenever the circuit changes. */
+/** The page of one circuit. It loads the details again when the circuit changes, and every 15 seconds. */
 export const Circuit = ({
   at,
   circuit,
@@ -28,7 +29,7 @@ export const Circuit = ({
     return () => {
       current = false
     }
-    // A sample of the traffic changes nothing of what is loaded.
+    // The details do not contain the traffic, so a sample does not load them again.
   }, [circuit.id, circuit.state, circuit.since, circuit.downSince, circuit.actor, Math.floor(at / 15_000)])
   const forced = circuit.state === "Isolated" || circuit.state === "Disabled"
   const { traffic } = circuit
@@ -150,7 +151,7 @@ export const Circuit = ({
                           {words[one.to]}
                           {one.key !== undefined && circuit.key === undefined && (
                             <span class="key">
-                              <bdi>{shown(one.key)}</bdi>
+                              <bdi>{printable(one.key)}</bdi>
                             </span>
                           )}
                           {one.why !== undefined && (

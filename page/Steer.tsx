@@ -20,7 +20,7 @@ const times: ReadonlyArray<readonly [label: string, millis: number | undefined]>
   ["until it is released", undefined]
 ]
 
-/** The browser remembers the name of the operator, if it may. */
+/** The browser stores the name of the operator under this key, unless storage is forbidden. */
 const nameItem = "effect-fuse.operator"
 const storedName = (): string => {
   try {
@@ -33,21 +33,21 @@ const keepName = (name: string): void => {
   try {
     localStorage.setItem(nameItem, name)
   } catch {
-    // Only this page knows the name then.
+    // Without storage, the operator enters the name for each action.
   }
 }
 
-const heard = (processes: number): string =>
+const effect = (processes: number): string =>
   processes === 0
-    ? "No process is alive now; the next one that starts reads it."
-    : `${count(processes, "process", "processes")} will hear of it at once.`
+    ? "No process is live now. The next process that starts applies it."
+    : `${count(processes, "process applies", "processes apply")} it at once.`
 
 export interface Asked {
   readonly circuit: CircuitView
   readonly action: ActionName
 }
 
-/** Asks for a reason and a confirmation, sends the action, and says what the answer was. */
+/** Asks for a reason and a confirmation, sends the action, and shows the answer. */
 export const Steer = ({
   asked: { action, circuit },
   actor,
@@ -151,7 +151,7 @@ export const Steer = ({
             <p role="status" class={"error" in answer ? "refused" : "done"}>
               {"error" in answer
                 ? answer.error
-                : `The circuit is ${words[answer.state].toLowerCase()} now. ${heard(answer.processes)}`}
+                : `The circuit is ${words[answer.state].toLowerCase()} now. ${effect(answer.processes)}`}
             </p>
             <div class="buttons">
               <button type="button" class="primary" onClick={() => dialog.current?.close()}>

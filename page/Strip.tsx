@@ -1,13 +1,15 @@
+import { printable } from "../src/core/printable.ts"
+import { duration } from "../src/dashboard/duration.ts"
 import type { PageView, TransitionView } from "../src/dashboard/view.ts"
 import { useNow } from "./clock.ts"
-import { clock, count, duration, shown } from "./format.ts"
+import { clock, count } from "./format.ts"
 import { hourMillis } from "./model.ts"
 import { words } from "./parts.tsx"
 
 const minutes = 60
 
 const title = (one: TransitionView): string =>
-  `${clock(one.at)} ${shown(one.name)}${one.key === undefined ? "" : ` [${shown(one.key)}]`}: ${words[one.from]} to ${words[one.to]}`
+  `${clock(one.at)} ${printable(one.name)}${one.key === undefined ? "" : ` [${printable(one.key)}]`}: ${words[one.from]} to ${words[one.to]}`
 
 /** The transitions of the last hour: one column for each minute, one square for each transition, at most six. */
 export const Strip = ({ view }: { readonly view: PageView }) => {

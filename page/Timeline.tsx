@@ -2,7 +2,7 @@ import { useEffect, useRef } from "preact/hooks"
 import uPlot from "uplot"
 import type { CircuitDetail } from "../src/dashboard/view.ts"
 import { clock } from "./format.ts"
-import type { State } from "./model.ts"
+import { type State, samples } from "./model.ts"
 
 const colour = (element: Element, name: string): string => getComputedStyle(element).getPropertyValue(name).trim()
 
@@ -37,8 +37,6 @@ const bands = ({ circuit, transitions }: CircuitDetail, from: number, to: number
 
 /** The padding of the frame around the plot, left and right, in pixels. */
 const padding = 20
-
-const samples = 60
 
 /** `14:03`, and `14:03:20` within a minute. */
 const timeOfDay = (at: number): string => (at % 60 === 0 ? clock(at * 1_000).slice(0, 5) : clock(at * 1_000))

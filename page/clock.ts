@@ -5,14 +5,14 @@ let timer: ReturnType<typeof setInterval> | undefined
 /** How far the clock of the server is ahead of the clock of the browser, in milliseconds. */
 let ahead = 0
 
-/** Follows the clock of the server: `at` is its time now. */
+/** Learns the clock of the server, whose present time is `at`. */
 export const follow = (at: number): void => {
   ahead = at - Date.now()
 }
 
 export const serverNow = (): number => Date.now() + ahead
 
-/** The time of the server, again each second. One timer serves all components. */
+/** The present time of the server, updated each second. All components share one timer. */
 export const useNow = (): number => {
   const [now, set] = useState(serverNow)
   useEffect(() => {

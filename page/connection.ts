@@ -1,11 +1,11 @@
-/** The stream of what the server knows: a whole view first, then what changes. */
+/** Receives the whole view from the server, then its changes. */
 import type { Change, PageView } from "../src/dashboard/view.ts"
 import { follow } from "./clock.ts"
 import { apply } from "./model.ts"
 
 export interface Connected {
   readonly view: PageView | undefined
-  /** Since when the server has not answered, by the clock of the browser; `undefined` while it does. */
+  /** When the last message arrived, by the clock of the browser; `undefined` while the connection works. */
   readonly lostAt: number | undefined
 }
 
@@ -13,8 +13,8 @@ export interface Connected {
 const silentMillis = 12_000
 
 /**
- * Listens to the server. The browser connects again by itself, and sends the id of the last event, so that the server sends only what
- * was missed. Returns a function that stops.
+ * Listens to the server. The browser reconnects by itself. It sends the id of the last event, and the server answers with the missed
+ * events. Returns a function that ends the connection.
  */
 export const connect = (url: string, tell: (connected: Connected) => void): (() => void) => {
   let view: PageView | undefined

@@ -14,15 +14,12 @@ const answerOf = async <A,>(response: Promise<Response>): Promise<A | { readonly
 }
 
 const server: Server = {
-  load: ({ key, name }) => {
-    const query = new URLSearchParams({ name, ...(key === undefined ? {} : { key }) })
-    return answerOf<CircuitDetail>(fetch(`./api/circuit?${query}`))
-  },
+  load: ({ id }) => answerOf<CircuitDetail>(fetch(`./api/circuit?${new URLSearchParams({ id })}`)),
   send: async (request) =>
     await answerOf<Exclude<ActionResponse, { error: string }>>(
       fetch("./api/action", {
         method: "POST",
-        // A form of another site cannot send this type of content.
+        // A form on another site cannot send this content type.
         headers: { "content-type": "application/json" },
         body: JSON.stringify(request)
       })

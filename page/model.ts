@@ -1,4 +1,5 @@
-/** What the page knows and how it chooses what to show. Pure: it touches neither the document nor the network. */
+/** Applies changes to the view, and selects the circuits to show. Pure: it touches neither the document nor the network. */
+import { grouped } from "../src/core/grouped.ts"
 import type { Change, CircuitView, HistoryView, PageView, Sample, TrafficView } from "../src/dashboard/view.ts"
 
 export type State = CircuitView["state"]
@@ -8,8 +9,8 @@ export const states: ReadonlyArray<State> = ["Open", "Isolated", "HalfOpen", "Di
 
 export const hourMillis = 3_600_000
 
-/** The last samples of one figure. The server keeps as many. */
-const samples = 60
+/** The number of samples in a history, as on the server. */
+export const samples = 60
 
 const longer = (line: ReadonlyArray<number>, next: number): ReadonlyArray<number> => [...line.slice(1 - samples), next]
 
@@ -30,7 +31,7 @@ const toTraffic = ([, calls, failures, rejections, slow, inFlight, p50, p95, lim
   limit: limit ?? undefined
 })
 
-/** Adds a sample to each circuit that has traffic. A circuit that the sample does not name has the same traffic again. */
+/** Adds a sample to each circuit that has traffic. A circuit that is not in the sample keeps its figures. */
 const sampled = (circuits: ReadonlyArray<CircuitView>, sample: ReadonlyArray<Sample>): ReadonlyArray<CircuitView> => {
   const changed = new Map(sample.map((one) => [one[0], toTraffic(one)]))
   return circuits.map((one) => {
@@ -77,14 +78,12 @@ export interface Choice {
   readonly sort: Sort
 }
 
-const share = ({ traffic }: CircuitView): number =>
+export const failureShare = ({ traffic }: CircuitView): number =>
   traffic === undefined || traffic.calls === 0 ? 0 : traffic.failures / traffic.calls
-
-export const failureShare = share
 
 const value: Readonly<Record<Exclude<Sort, "name">, (one: CircuitView) => number>> = {
   calls: ({ traffic }) => traffic?.calls ?? 0,
-  failures: share,
+  failures: failureShare,
   rejections: ({ traffic }) => traffic?.rejections ?? 0,
   p95: ({ traffic }) => traffic?.p95 ?? 0,
   keys: ({ keys }) => keys
@@ -114,23 +113,20 @@ const worstFirst = (a: CircuitView, b: CircuitView): number =>
 
 /** The names that are not closed: the worst state first, and within it the longest outage first. */
 export const troubles = (view: PageView, choice: Choice): ReadonlyArray<Trouble> => {
-  const keys = new Map<string, Array<CircuitView>>()
-  const shown = new Set<string>()
-  for (const one of view.circuits) {
-    if (!isDown(one) || !matches(one, choice)) continue
-    shown.add(one.name)
-    if (one.key === undefined) continue
-    const known = keys.get(one.name)
-    if (known === undefined) keys.set(one.name, [one])
-    else known.push(one)
-  }
+  const found = grouped(
+    view.circuits.filter((one) => isDown(one) && matches(one, choice)),
+    ({ name }) => name
+  )
   return view.circuits
-    .filter((one) => one.key === undefined && shown.has(one.name))
+    .filter((one) => one.key === undefined && found.has(one.name))
     .sort(worstFirst)
-    .map((circuit) => ({ circuit, keys: (keys.get(circuit.name) ?? []).sort(worstFirst) }))
+    .map((circuit) => ({
+      circuit,
+      keys: (found.get(circuit.name) ?? []).filter(({ key }) => key !== undefined).sort(worstFirst)
+    }))
 }
 
-/** One entry for each name: the circuit without a key, which stands for all keys. */
+/** One entry for each name: the circuit without a key, which represents all keys. */
 export const names = (view: PageView, choice: Choice): ReadonlyArray<CircuitView> => {
   const found = view.circuits.filter((one) => one.key === undefined && matches(one, choice))
   if (choice.sort === "name") return found.sort(byName)

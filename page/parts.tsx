@@ -1,9 +1,11 @@
-/** Small parts that several screens use. */
+/** Components that several screens use. */
 import type { ComponentChildren } from "preact"
 import { memo } from "preact/compat"
+import { printable } from "../src/core/printable.ts"
+import { duration } from "../src/dashboard/duration.ts"
 import type { CircuitView, HistoryView } from "../src/dashboard/view.ts"
 import { useNow } from "./clock.ts"
-import { clock, duration, shown } from "./format.ts"
+import { clock } from "./format.ts"
 import type { State } from "./model.ts"
 
 export const words: Readonly<Record<State, string>> = {
@@ -41,7 +43,7 @@ export const StateBadge = ({ state }: { readonly state: State }) => (
   </span>
 )
 
-/** How long ago a time was; it counts up. */
+/** The time since `at`, updated each second. */
 export const Since = ({ at }: { readonly at: number }) => {
   const now = useNow()
   return (
@@ -51,7 +53,7 @@ export const Since = ({ at }: { readonly at: number }) => {
   )
 }
 
-/** How long until a time; it counts down to `over`. */
+/** The time until `at`, updated each second. From then on, the text `over`. */
 export const Until = ({ at, over }: { readonly at: number; readonly over: string }) => {
   const now = useNow()
   return (
@@ -97,14 +99,14 @@ export const Sparkline = memo(({ history }: { readonly history: HistoryView | un
 
 export const Name = ({ circuit }: { readonly circuit: Pick<CircuitView, "name" | "key"> }) => (
   <span class="name">
-    <bdi>{shown(circuit.name)}</bdi>
+    <bdi>{printable(circuit.name)}</bdi>
     {circuit.key !== undefined && (
       <span class="key">
-        <bdi>{shown(circuit.key)}</bdi>
+        <bdi>{printable(circuit.key)}</bdi>
       </span>
     )}
   </span>
 )
 
-export const addressOf = ({ key, name }: Pick<CircuitView, "name" | "key">): string =>
-  `#/circuit/${encodeURIComponent(name)}${key === undefined ? "" : `/${encodeURIComponent(key)}`}`
+/** The id is valid in a URL whatever the name is: `encodeURIComponent` throws for some names. */
+export const addressOf = ({ id }: Pick<CircuitView, "id">): string => `#/circuit/${id}`

@@ -6,7 +6,7 @@ export default defineConfig({
   build: {
     outDir: "../dist/dashboard/page",
     emptyOutDir: true,
-    // No application has a folder of this name, so that the page can be at the root of its router.
+    // No application has a folder of this name, so the page can be at the root of a router.
     assetsDir: "effect-fuse",
     target: "es2022",
     modulePreload: false,

@@ -1,9 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Random, Schema, Stream } from "effect"
+import { Effect, Fiber, Latch, Random, Schema, Stream } from "effect"
+import { HttpServerRequest } from "effect/http"
 import { TestClock } from "effect/testing"
 import { apply } from "../page/model.ts"
 import { Board } from "../src/dashboard/board.ts"
+import { noDetails } from "../src/dashboard/details.ts"
 import { makeFeed } from "../src/dashboard/feed.ts"
+import { makePages } from "../src/dashboard/pages.ts"
 import type { CircuitsRead, NamesRead, Reader } from "../src/dashboard/reader.ts"
 import type { Change, PageView, TransitionView } from "../src/dashboard/view.ts"
 import type { Known } from "../src/store/known.ts"
@@ -107,7 +110,7 @@ const seconds = (n: number) => TestClock.adjust(`${n} seconds`)
 
 describe("the board", () => {
   it.effect.prop(
-    "a viewer that applies all changes shows what a viewer sees that begins now",
+    "a viewer that applied all changes has the same view as a new viewer",
     [Schema.String],
     ([seed]) =>
       Effect.gen(function* () {
@@ -132,7 +135,7 @@ describe("the board", () => {
           for (const name of ["a", "b", "e"]) if ((yield* int(3)) > 0) some.push([name, yield* int(50)])
           names = step % 5 === 0 ? overviewOf(circuits, [digest(some)], { at, processes: 3 }) : undefined
           const change: Change = board.take(at, { circuits, transitions, processes: 3, changed: true }, names)
-          // The feed sends a whole view where a history begins again.
+          // The feed sends a whole view if the histories have restarted.
           seen = board.restarted ? wire({ rights, ...board.view() }) : apply(seen, wire(change))
           const now: PageView = wire({ rights, ...board.view() })
           const sorted = ({ circuits, ...rest }: PageView) => ({
@@ -153,12 +156,12 @@ describe("the board", () => {
     assert.deepStrictEqual([name?.state, name?.rolledUp, name?.keysDown, name?.why], ["Open", true, 3, "reason 7"])
   })
 
-  it("a name that only some processes have opened is shown as theirs, after two samples", () => {
+  it("a name that only some processes have opened is shown as local, after two samples", () => {
     const board = new Board("fleet", "label")
     const read: CircuitsRead = { circuits: [], transitions: [], processes: 3, changed: false }
-    const one = { ...digest([["a", 1]]).names[0], notClosed: 1 }
-    const ill = { ...digest([]), names: [one] } as never
-    const names = overviewOf([], [ill, digest([["a", 1]])], { at: 0, processes: 3 })
+    const healthy = digest([["a", 1]])
+    const ill = { ...healthy, names: healthy.names.map((one) => ({ ...one, notClosed: 1 })) }
+    const names = overviewOf([], [ill, healthy], { at: 0, processes: 3 })
     board.take(100_000, read, names)
     assert.strictEqual(board.circuit("a")?.state, "Closed")
     board.take(105_000, read, names)
@@ -206,7 +209,7 @@ describe("the feed", () => {
     })
   )
 
-  it.effect.each([false, true])("sends a message at least every 5 seconds; is the store lost: %s", (lost) =>
+  it.effect.each([false, true])("sends a message at least every 5 seconds (store lost: %s)", (lost) =>
     Effect.gen(function* () {
       const { content, reader } = fake()
       const { heard } = yield* watch(yield* feedOf(reader))
@@ -218,7 +221,7 @@ describe("the feed", () => {
     })
   )
 
-  it.effect("says at once that the store is lost, since when, and that it is back", () =>
+  it.effect("reports at once that the store is lost, since when, and that it is back", () =>
     Effect.gen(function* () {
       const { content, reader } = fake()
       const { heard } = yield* watch(yield* feedOf(reader))
@@ -250,7 +253,7 @@ describe("the feed", () => {
     })
   )
 
-  it.effect("a viewer that connects again gets what it missed; after a long time, the whole view", () =>
+  it.effect("a viewer that reconnects gets the missed messages, or the whole view after a long time", () =>
     Effect.gen(function* () {
       const { content, reader } = fake()
       const feed = yield* feedOf(reader)
@@ -277,12 +280,16 @@ describe("the feed", () => {
     })
   )
 
-  it.effect("a viewer that does not read is dropped, and the others go on", () =>
+  it.effect("a viewer that does not read is dropped, and the others are not affected", () =>
     Effect.gen(function* () {
       const { content, reader } = fake()
       const feed = yield* feedOf(reader)
       const { heard } = yield* watch(feed)
-      const slow = yield* feed.join(rights, undefined)
+      const reads = yield* Latch.make()
+      const slow = yield* Effect.forkScoped(
+        Stream.runForEach((yield* feed.join(rights, undefined)) ?? Stream.never, () => Latch.await(reads)),
+        { startImmediately: true }
+      )
       assert.strictEqual(feed.viewers(), 2)
       for (let i = 0; i < 80; i++) {
         content.circuits = [known("a", undefined, "Open", i)]
@@ -292,8 +299,37 @@ describe("the feed", () => {
       assert.strictEqual(feed.viewers(), 1)
       assert.isAtLeast(heard.length, 80)
       // Its stream ends, so that its browser connects again.
-      const rest = yield* Stream.runCollect(slow ?? Stream.never).pipe(Effect.exit)
-      assert.isDefined(rest)
+      yield* Latch.open(reads)
+      yield* Fiber.await(slow)
+    })
+  )
+
+  it.effect("does not count a viewer whose response is never sent", () =>
+    Effect.gen(function* () {
+      const { reader } = fake()
+      const feed = yield* feedOf(reader)
+      yield* feed.join(rights, undefined)
+      assert.strictEqual(feed.viewers(), 0)
+    })
+  )
+
+  it.effect("ends the stream of a viewer whose rights changed, and resets its last event id", () =>
+    Effect.gen(function* () {
+      const { reader } = fake()
+      let steer = false
+      const pages = makePages({
+        feed: yield* feedOf(reader),
+        act: () => Effect.die("no action"),
+        details: () => Effect.succeed(noDetails),
+        access: () => Effect.sync(() => ({ see: true, steer }))
+      })
+      const { body } = yield* pages(HttpServerRequest.fromWeb(new Request("http://app.test/api/events")), "/api/events")
+      if (body._tag !== "Stream") return assert.fail("the response is not a stream")
+      const messages = yield* Effect.forkScoped(Stream.runCollect(body.stream), { startImmediately: true })
+      steer = true
+      yield* seconds(31)
+      const last = new TextDecoder().decode((yield* Fiber.join(messages)).at(-1))
+      assert.strictEqual(last, "id\n\n")
     })
   )
 })

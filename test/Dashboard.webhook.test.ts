@@ -17,7 +17,7 @@ const change = (transitions: ReadonlyArray<TransitionView>): Change => ({
 describe("the news of transitions", () => {
   it.each<readonly [string, ReadonlyArray<TransitionView>, ReadonlyArray<string>]>([
     [
-      "an outage is told when it begins and when it ends",
+      "the beginning and the end of an outage are news",
       [
         move(10_000, "api", "Closed", "Open"),
         move(20_000, "api", "Open", "HalfOpen"),
@@ -27,7 +27,7 @@ describe("the news of transitions", () => {
       ["api is open", "api is closed again after 1 min 10 s"]
     ],
     [
-      "an override says by whom and why, once",
+      "an override is news once, with its operator and reason",
       [
         { ...move(10, "api", "Closed", "Isolated"), actor: "ann", why: "drill" },
         { ...move(11, "api", "Isolated", "Isolated"), actor: "bob", why: "drill" },
@@ -36,9 +36,18 @@ describe("the news of transitions", () => {
       ["api was isolated by ann: drill", "api was released by ann"]
     ],
     [
-      "what happened before is no news, and its end is",
+      "an outage that began before is not news, but its end is",
       [move(-5_000, "api", "Closed", "Open"), move(5_000, "api", "Open", "Closed")],
       ["api is closed again after 10 s"]
+    ],
+    [
+      "an outage is news even if the end of the previous one was not seen",
+      [
+        move(10_000, "api", "Closed", "Open"),
+        move(90_000, "api", "Closed", "Open"),
+        move(95_000, "api", "Open", "Closed")
+      ],
+      ["api is open", "api is open", "api is closed again after 5 s"]
     ],
     [
       "each key has outages of its own",
@@ -84,7 +93,7 @@ const receiver = (statuses: Array<number>) =>
   })
 
 describe("the webhook", () => {
-  it.live("hears of many changes at once in one message", () =>
+  it.live("receives changes of the same moment in one message", () =>
     Effect.gen(function* () {
       const { heard, url } = yield* receiver([])
       const hear = yield* makeWebhook(url)
@@ -99,7 +108,7 @@ describe("the webhook", () => {
     })
   )
 
-  it.live("hears again what it did not accept", () =>
+  it.live("receives a message again if it did not accept it", () =>
     Effect.gen(function* () {
       const { heard, url } = yield* receiver([500])
       const hear = yield* makeWebhook(url)

@@ -61,7 +61,7 @@ describe("Operator.overview", () => {
     })
   )
 
-  it.effect("counts calls of a period whose digest did not arrive in the next one", () =>
+  it.effect("counts the calls of a period in the next digest if its own digest did not arrive", () =>
     Effect.gen(function* () {
       const { at, store } = yield* TestFleet.make(2)
       const { trouble } = at(0)
@@ -99,24 +99,26 @@ describe("Operator.overview", () => {
     })
   )
 
-  it.effect("has the state of the name's own circuit before that of its keys, and the worst one of these", () =>
-    Effect.gen(function* () {
-      const { store } = yield* TestFleet.make(1)
-      yield* Operator.open(store, "own")
-      yield* Operator.isolate(store, "own", { key: "a" })
-      yield* Operator.disable(store, "keys", { key: "a" })
-      yield* Operator.isolate(store, "keys", { key: "b" })
-      assert.deepStrictEqual(
-        (yield* Operator.overview(store)).names.map(({ name, notClosed, state }) => [name, state, notClosed]),
-        [
-          ["keys", "Isolated", 2],
-          ["own", "Open", 2]
-        ]
-      )
-    })
+  it.effect(
+    "has the state of the name's own circuit if that is not Closed, otherwise the worst state of its keys",
+    () =>
+      Effect.gen(function* () {
+        const { store } = yield* TestFleet.make(1)
+        yield* Operator.open(store, "own")
+        yield* Operator.isolate(store, "own", { key: "a" })
+        yield* Operator.disable(store, "keys", { key: "a" })
+        yield* Operator.isolate(store, "keys", { key: "b" })
+        assert.deepStrictEqual(
+          (yield* Operator.overview(store)).names.map(({ name, notClosed, state }) => [name, state, notClosed]),
+          [
+            ["keys", "Isolated", 2],
+            ["own", "Open", 2]
+          ]
+        )
+      })
   )
 
-  it.effect("says in how many processes a circuit is open that the fleet has not opened", () =>
+  it.effect("counts the processes that opened a circuit without the fleet", () =>
     Effect.gen(function* () {
       const policies = { default: { trip: Trip.consecutive(2), fleet: false as const } }
       const { at, store } = yield* TestFleet.make(2, { policies })
@@ -128,24 +130,26 @@ describe("Operator.overview", () => {
     })
   )
 
-  it.effect("has the worst keys of all processes: first those that are not Closed, then those with most failures", () =>
-    Effect.gen(function* () {
-      const policies = { default: { trip: Trip.consecutive(4), fleet: false as const } }
-      const { at, processes, store } = yield* TestFleet.make(2, { policies })
-      for (const process of processes) {
-        for (const key of ["a", "b", "c", "d", "e", "f"]) yield* process.run(calls("api", 1, 1, key))
-        yield* process.run(calls("api", 0, 2, "bad"))
-      }
-      yield* at(0).run(calls("api", 0, 4, "open"))
-      yield* TestClock.adjust("5500 millis")
-      const { keys, worstKeys } = nameIn(yield* Operator.overview(store), "api")
-      assert.strictEqual(keys, 8)
-      assert.deepStrictEqual(worstKeys.slice(0, 2), [
-        { key: "open", state: "Open", failures: 0 },
-        { key: "bad", state: "Closed", failures: 4 }
-      ])
-      assert.strictEqual(worstKeys.length, 5)
-    })
+  it.effect(
+    "has the worst keys of all processes: first the keys that are not Closed, then the keys with most failures",
+    () =>
+      Effect.gen(function* () {
+        const policies = { default: { trip: Trip.consecutive(4), fleet: false as const } }
+        const { at, processes, store } = yield* TestFleet.make(2, { policies })
+        for (const process of processes) {
+          for (const key of ["a", "b", "c", "d", "e", "f"]) yield* process.run(calls("api", 1, 1, key))
+          yield* process.run(calls("api", 0, 2, "bad"))
+        }
+        yield* at(0).run(calls("api", 0, 4, "open"))
+        yield* TestClock.adjust("5500 millis")
+        const { keys, worstKeys } = nameIn(yield* Operator.overview(store), "api")
+        assert.strictEqual(keys, 8)
+        assert.deepStrictEqual(worstKeys.slice(0, 2), [
+          { key: "open", state: "Open", failures: 0 },
+          { key: "bad", state: "Closed", failures: 4 }
+        ])
+        assert.strictEqual(worstKeys.length, 5)
+      })
   )
 
   it.effect("skips and counts a digest that it cannot read, and counts processes that send none", () =>

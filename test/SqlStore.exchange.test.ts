@@ -171,13 +171,13 @@ describe("an exchange with SQLite", () => {
   )
 
   live(
-    "is not carried out if its process stands still in the middle until it is too late",
+    "is not carried out if its process stalls in the middle until the deadline has passed",
     Effect.gen(function* () {
       const { url } = yield* onSqlite
       const clock = yield* Clock.Clock
       let stood = 0n
       const rewrite = (statement: string) => {
-        // The process stands still after it has read, and before it writes.
+        // The process stalls between its read and its write.
         if (/^\s*INSERT/.test(statement) && isStanding) stood += 1_000_000_000n
         return statement
       }
@@ -369,7 +369,7 @@ describe("an exchange with PostgreSQL", () => {
   const ground = onOwn("PostgreSQL")
 
   live(
-    "is three statements in a transaction, however much it carries, and a heartbeat is one without a transaction",
+    "takes three statements in a transaction, whatever it carries; a heartbeat takes one without a transaction",
     Effect.gen(function* () {
       const { open } = yield* ground.place
       const store = yield* sharedStore(yield* open)
@@ -387,7 +387,7 @@ describe("an exchange with PostgreSQL", () => {
         casts: circuits.slice(0, many).map((circuit) => cast({ circuit, inquire: 1, roll: 1 })),
         swaps: circuits.slice(0, many).map((circuit) => swap({ circuit: `${circuit}/${round}` }))
       })
-      // The first begins the life of the store, and deletes what has ended.
+      // The first exchange begins the life of the store, and deletes rows that have ended.
       yield* during(of(32, "first"))
       assert.strictEqual(yield* during(of(1, "one")), "SELECT SELECT WITH")
       assert.strictEqual(yield* during(of(32, "many")), "SELECT SELECT WITH")

@@ -2,31 +2,18 @@ import { chmodSync, mkdirSync, writeFileSync } from "node:fs"
 import { type AddressInfo, createServer } from "node:net"
 import { join } from "node:path"
 import { assert, describe } from "@effect/vitest"
-import { Effect, Exit, Scope } from "effect"
+import { Effect } from "effect"
 import * as Operator from "effect-fuse/Operator"
-import { afterAll, beforeAll } from "vitest"
 import { circuitId } from "../src/store/codec.ts"
-import { kinds, newPlace, type Place, type Servers, servers } from "./support/cliPlaces.ts"
+import { kinds, type Place, startServers } from "./support/cliPlaces.ts"
 import { type Around, endsWith, parsed, type Running, runs, start } from "./support/commandLine.ts"
-import { listed, write } from "./support/fleet.ts"
+import { write } from "./support/fleet.ts"
 import { connection, send, until } from "./support/redisFleet.ts"
 import { live } from "./support/redisLive.ts"
 import { redisProxy } from "./support/redisProxy.ts"
 import { ask, say } from "./support/sqlFleet.ts"
 
-const scope = Effect.runSync(Scope.make())
-let all: Servers
-beforeAll(async () => {
-  all = await Effect.runPromise(Scope.provide(servers, scope))
-}, 180_000)
-afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
-
-const place = (kind: (typeof kinds)[number]) =>
-  Effect.tap(
-    Effect.suspend(() => newPlace(kind, all)),
-    // Its tables are made by then.
-    ({ outside }) => Effect.orDie(listed(outside))
-  )
+const { all, ready: place } = startServers()
 
 const few = { concurrency: 3 }
 

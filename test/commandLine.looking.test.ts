@@ -1,12 +1,11 @@
 import { stripVTControlCharacters } from "node:util"
 import { assert, describe } from "@effect/vitest"
-import { Effect, Exit, Scope } from "effect"
+import { Effect } from "effect"
 import { CircuitBreaker } from "effect-fuse"
 import { Snapshots } from "effect-fuse/audit"
 import * as Operator from "effect-fuse/Operator"
 import stringWidth from "string-width"
-import { afterAll, beforeAll } from "vitest"
-import { type Kind, kinds, newPlace, type Place, type Servers, servers } from "./support/cliPlaces.ts"
+import { type Kind, kinds, type Place, startServers } from "./support/cliPlaces.ts"
 import { parsed, run, runs, start } from "./support/commandLine.ts"
 import { cast, castOf } from "./support/exchanges.ts"
 import { listed, load } from "./support/fleet.ts"
@@ -14,19 +13,7 @@ import { connection, send, until } from "./support/redisFleet.ts"
 import { live } from "./support/redisLive.ts"
 import { say } from "./support/sqlFleet.ts"
 
-const scope = Effect.runSync(Scope.make())
-let all: Servers
-beforeAll(async () => {
-  all = await Effect.runPromise(Scope.provide(servers, scope))
-}, 180_000)
-afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
-
-/** A place whose tables exist. */
-const ready = (kind: Kind) =>
-  Effect.tap(
-    Effect.suspend(() => newPlace(kind, all)),
-    ({ outside }) => Effect.orDie(listed(outside))
-  )
+const { all, ready } = startServers()
 
 const few = { concurrency: 3 }
 

@@ -1,23 +1,17 @@
 import { assert, describe } from "@effect/vitest"
-import { Effect, Exit, Scope } from "effect"
+import { Effect } from "effect"
 import { CircuitBreaker } from "effect-fuse"
 import * as Operator from "effect-fuse/Operator"
-import { afterAll, beforeAll } from "vitest"
-import { type Kind, kinds, newPlace, type Servers, servers } from "./support/cliPlaces.ts"
+import { kinds, startServers } from "./support/cliPlaces.ts"
 import { parsed, run, runs, start } from "./support/commandLine.ts"
-import { exchange, listed } from "./support/fleet.ts"
+import { exchange } from "./support/fleet.ts"
 import { unprintable } from "./support/garbage.ts"
 import { type Replica, until } from "./support/redisFleet.ts"
 import { live } from "./support/redisLive.ts"
 
 // The command line reads names and traffic from the digests of the processes.
 
-const scope = Effect.runSync(Scope.make())
-let all: Servers
-beforeAll(async () => {
-  all = await Effect.runPromise(Scope.provide(servers, scope))
-}, 180_000)
-afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
+const { ready } = startServers()
 
 /** A store with existing tables. */
 const ready = (kind: Kind) =>

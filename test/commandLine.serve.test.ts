@@ -55,7 +55,7 @@ describe("effect-fuse serve", () => {
       yield* until(
         "the store is read",
         Effect.promise(async () => {
-          const response = await fetch(`${page}api/circuit?name=before`)
+          const response = await fetch(`${page}api/circuit?id=before`)
           return response.status === 200
         })
       )

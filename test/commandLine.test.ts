@@ -3,31 +3,23 @@ import { tmpdir } from "node:os"
 import { join } from "node:path"
 import * as NodeServices from "@effect/platform-node/NodeServices"
 import { assert, describe, it } from "@effect/vitest"
-import { Console, Effect, Exit, Scope } from "effect"
+import { Console, Effect } from "effect"
 import { Command } from "effect/cli"
 import { CircuitBreaker } from "effect-fuse"
 import * as Operator from "effect-fuse/Operator"
-import { afterAll, beforeAll } from "vitest"
+import { afterAll } from "vitest"
 import manifest from "../package.json" with { type: "json" }
 import { command } from "../src/cli/command.ts"
 import { circuitId } from "../src/store/codec.ts"
-import { kinds, newPlace, type Place, type Servers, servers } from "./support/cliPlaces.ts"
+import { kinds, type Place, startServers } from "./support/cliPlaces.ts"
 import { endsWith, inShell, parsed, run, runs, shell, start } from "./support/commandLine.ts"
 import { listed, load, write } from "./support/fleet.ts"
 import { standing, standsAt, until } from "./support/redisFleet.ts"
 import { live } from "./support/redisLive.ts"
 import { say } from "./support/sqlFleet.ts"
 
-const scope = Effect.runSync(Scope.make())
 const folder = mkdtempSync(join(tmpdir(), "command-line-files-"))
-let all: Servers
-beforeAll(async () => {
-  all = await Effect.runPromise(Scope.provide(servers, scope))
-}, 180_000)
-afterAll(async () => {
-  await Effect.runPromise(Scope.close(scope, Exit.void))
-  rmSync(folder, { recursive: true, force: true })
-})
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 const place = (kind: (typeof kinds)[number]) => Effect.suspend(() => newPlace(kind, all))
 /** A store with existing tables. */

@@ -10,7 +10,7 @@ import { exchange, fleet, intercepted, load, type Options, pause, start } from "
 
 const term = 30_000
 
-/** The box in which a process casts, and a ballot that says that all is well. */
+/** The box in which a process casts, and a ballot without any failure. */
 const castBy = (options: Options) =>
   Effect.gen(function* () {
     const store = yield* MemoryStore.make
@@ -56,7 +56,7 @@ const polled = (options: Options = {}) =>
       roll: Effect.andThen(vote(term), pause(100)),
       /** The convictions of all ballots. The voter that makes the request has none. */
       convictions: Effect.map(vote(0), ({ sums: [thousandths = 0] }) => thousandths / 1_000),
-      /** How many vote and how many abstain, the voter that asks being one of those that vote. */
+      /** The number of abstentions, and of voters including the one that asks. */
       count: Effect.andThen(
         vote(0),
         Effect.map(vote(0), ({ abstained, voters }) => ({ abstained, voters }))
@@ -64,13 +64,21 @@ const polled = (options: Options = {}) =>
     }
   })
 
-/** A process starts, isolates the circuit, releases it and stops. That leaves a record. */
-const changedByAnother = (store: SharedStore.SharedStore) =>
+/** A process starts, isolates the circuit, runs `meanwhile`, releases the circuit and stops. This leaves a record. */
+const changedByAnother = (store: SharedStore.SharedStore, meanwhile: Effect.Effect<void> = Effect.void) =>
   Effect.gen(function* () {
     const other = yield* start(store)
     yield* other.run(CircuitBreaker.isolate("api"))
+    yield* meanwhile
     yield* other.run(CircuitBreaker.release("api"))
     yield* other.stop
+  })
+
+/** Waits until a process has adopted the override of another. */
+const isIsolated = ({ state }: Effect.Success<ReturnType<typeof start>>) =>
+  Effect.gen(function* () {
+    yield* pause(100)
+    assert.strictEqual(yield* state, "Isolated")
   })
 
 const abstains = { abstained: 1, voters: 1 }
@@ -80,7 +88,7 @@ const silent = Effect.provide(Logger.layer([]))
 
 describe("A process that read a roll call", () => {
   it.effect(
-    "of a circuit that it does not have casts a ballot with its first call, which lasts as long as the roll call",
+    "casts a ballot with its first call of a circuit that it did not have; the ballot lasts as long as the roll call",
     () =>
       Effect.gen(function* () {
         const { count, process, roll } = yield* polled()
@@ -96,7 +104,7 @@ describe("A process that read a roll call", () => {
       }).pipe(silent)
   )
 
-  it.effect("of a circuit that it does not have casts a ballot with its first call, also if that fails", () =>
+  it.effect("casts a ballot with its first call of a circuit that it did not have, even if the call fails", () =>
     Effect.gen(function* () {
       const { count, process, roll } = yield* polled()
       yield* roll
@@ -110,12 +118,7 @@ describe("A process that read a roll call", () => {
   it.effect("of a circuit that it knows only from other processes casts a ballot with its first call", () =>
     Effect.gen(function* () {
       const { count, process, roll, store } = yield* polled()
-      const other = yield* start(store)
-      yield* other.run(CircuitBreaker.isolate("api"))
-      yield* pause(100)
-      assert.strictEqual(yield* process.state, "Isolated")
-      yield* other.run(CircuitBreaker.release("api"))
-      yield* other.stop
+      yield* changedByAnother(store, isIsolated(process))
       yield* TestClock.adjust("7 seconds")
       yield* roll
       assert.deepStrictEqual(yield* count, abstains)
@@ -145,7 +148,7 @@ describe("A process that read a roll call", () => {
     }).pipe(silent)
   )
 
-  it.effect("about a record that it has not read casts a ballot with its first call", () =>
+  it.effect("casts a ballot with its first call even if it has not read the record", () =>
     Effect.gen(function* () {
       const { count, process, roll, store } = yield* polled()
       Object.assign(process.trouble, { deaf: true, only: ["page"], now: "fail" })
@@ -161,7 +164,7 @@ describe("A process that read a roll call", () => {
     }).pipe(silent)
   )
 
-  it.effect("about a record that it has not read reads it before it answers", () =>
+  it.effect("reads an unread record before it answers", () =>
     Effect.gen(function* () {
       const { count, process, roll, store } = yield* polled()
       yield* process.succeed
@@ -174,7 +177,7 @@ describe("A process that read a roll call", () => {
     }).pipe(silent)
   )
 
-  it.effect("about a record that it cannot read does not abstain", () =>
+  it.effect("does not abstain while it cannot read the record", () =>
     Effect.gen(function* () {
       const { count, process, roll, store } = yield* polled()
       yield* process.succeed
@@ -198,7 +201,7 @@ describe("A process that read a roll call", () => {
       yield* changedByAnother(store)
       yield* pause(100)
       yield* process.succeed
-      // It cannot give back what the store has lost.
+      // It cannot write back the record that the store has lost.
       Object.assign(process.trouble, { only: ["swap"], now: "fail" })
       yield* lose
       yield* TestClock.adjust("6 seconds")

@@ -12,8 +12,6 @@ import type { OpenedServer } from "./server.ts"
 /** What the store has of one circuit. */
 export type One = Operator.Known | Operator.Unreadable
 
-export const stateOf = (one: One): Circuit.State | "Unreadable" => (one._tag === "Unreadable" ? one._tag : one.state)
-
 /** How many processes agreed on the outage that the circuit is in. `undefined` if the fleet did not open it, or an override is shown. */
 export const agreementOf = (one: One): Circuit.Agreement | undefined =>
   one._tag === "Unreadable" || one.overrides.length > 0 ? undefined : one.outage?.agreed

@@ -43,7 +43,7 @@ const endsOfOthers = (before: Operator.Known | Operator.Unreadable | undefined, 
   return others.length === 0 ? "" : `It ends what another operator has set. ${others.map(overrideText).join(". ")}.`
 }
 
-/** Why a name may be right although it is not known. */
+/** Says why a name that is not known may be right. */
 const newAdvice = (overview: Operator.Overview | undefined): string => {
   const { digests = 0, leftOut = 0, processes = 0 } = overview ?? {}
   if (processes > 0 && digests === processes && leftOut === 0) {

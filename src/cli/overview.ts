@@ -92,7 +92,7 @@ const columns: ReadonlyArray<Column & { readonly cell: (row: NameRow, now: numbe
 
 const isEmpty = ({ names, processes }: Operator.Overview): boolean => names.length === 0 && processes === 0
 
-/** What is missing from the list, if anything. */
+/** Says which processes and names are missing from the list. Empty if it is complete. */
 export const missingText = ({ digests, leftOut, processes, unreadable }: Operator.Overview): string => {
   const silent = Math.max(0, processes - digests - unreadable)
   return [
@@ -122,7 +122,7 @@ export const overviewText = (all: Operator.Overview, choice: Choice, at: number,
   ].join("\n")
 }
 
-/** The names as data. The circuits that are not closed are those of `list` without `--all`. */
+/** The names as JSON data. */
 export const overviewData = (all: Operator.Overview, choice: Choice) => {
   const found = rowsOf(all, choice)
   const { digests, leftOut, processes, unreadable } = all
@@ -132,7 +132,7 @@ export const overviewData = (all: Operator.Overview, choice: Choice) => {
   }
 }
 
-/** Checks the flags of `--all`. */
+/** Fails if a flag does not go with `--all`, or needs it. */
 export const checkChoice = (
   { all, keys, sort }: { readonly all: boolean; readonly keys: boolean; readonly sort: Choice["sort"] },
   command: string

@@ -16,13 +16,13 @@ interface Current {
 
 export interface ReopenedStore {
   readonly store: SharedStore
-  /** The server that is in use, or was in use last. */
+  /** The server of the open store, or of the last one. */
   readonly opened: () => OpenedServer
 }
 
 /**
- * A store that is opened again after it failed, for a command that runs for long. The first opening has to succeed. Until it is open again,
- * its operations fail with the error of the latest attempt.
+ * A store that is opened again after a failure, for a long-running command. The first attempt to open it must succeed. Until a later
+ * attempt succeeds, operations fail with the latest error.
  */
 export const reopenedStore = (settings: CommandSettings): Effect.Effect<ReopenedStore, CommandFailure, Scope> =>
   Effect.gen(function* () {

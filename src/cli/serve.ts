@@ -30,7 +30,7 @@ export interface ServeInput {
 /** A shorter token can be guessed. */
 const shortestToken = 12
 
-/** What the cookie and the comparison use instead of the token. */
+/** A hash of the token, for the cookie and for comparisons. */
 const digestOf = (token: string): string =>
   createHmac("sha256", token).update("effect-fuse dashboard").digest("base64url")
 
@@ -43,10 +43,10 @@ const loopback = new Set(["localhost", "127.0.0.1", "::1", "[::1]"])
 
 const hostOf = ({ headers }: PageRequest): string => URL.parse(`http://${headers["host"] ?? ""}`)?.hostname ?? ""
 
-/** Waits for the token, checks it, and remembers the browser that has it. */
+/** Checks the token, and recognizes a browser that has sent it by a cookie. */
 const makeLogin = (token: string | undefined, port: number) => {
   const expected = token === undefined ? undefined : digestOf(token)
-  // Cookies do not tell ports apart.
+  // All ports of a host share their cookies.
   const cookie = `effect-fuse-${port}`
   const isOperator = ({ cookies, headers }: PageRequest): boolean => {
     if (expected === undefined) return false
@@ -62,7 +62,7 @@ const makeLogin = (token: string | undefined, port: number) => {
       if (expected === undefined || !isEqual(digestOf(given), expected)) {
         return HttpServerResponse.text("This token is not valid.\n", { status: 403, headers })
       }
-      // The address without the token takes its place in the history of the browser.
+      // The redirect removes the token from the address, and from the history of the browser.
       return HttpServerResponse.empty({
         status: 303,
         headers: {
@@ -78,7 +78,7 @@ const makeLogin = (token: string | undefined, port: number) => {
 const listening = (host: string, port: number) =>
   Effect.gen(function* () {
     const { make } = yield* Effect.promise(() => import("@effect/platform-node/NodeHttpServer"))
-    // Viewers hold their connections for as long as they watch.
+    // Viewers keep their connections open, so the server does not wait for them.
     const options = { host, port, gracefulShutdownTimeout: 200 }
     const server = yield* Effect.mapError(
       make(() => createServer(), options),
@@ -129,7 +129,7 @@ export const serve = ({ host, port: asked, token: secret, webhook }: ServeInput,
       })
       const isLoopback = loopback.has(host)
       const app = Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
-        // Another site could give its own name the address of this machine, and read the page with it.
+        // With DNS rebinding, another site could give its own name the address of this machine, and read the page.
         if (isLoopback && !loopback.has(hostOf(request))) {
           return Effect.succeed(HttpServerResponse.text("This server answers to localhost only.\n", { status: 421 }))
         }
@@ -144,7 +144,7 @@ export const serve = ({ host, port: asked, token: secret, webhook }: ServeInput,
       if (token !== undefined) yield* Console.error(`Operators open ${url}?token=... with the token.`)
       else
         yield* Console.error("The page is read-only. With --token, a browser that has the token can change circuits.")
-      if (!isLoopback) yield* Console.error(`Everyone who reaches port ${port} of this machine can read the page.`)
+      if (!isLoopback) yield* Console.error(`Every machine that can reach port ${port} of this one can read the page.`)
       return yield* Effect.never
     })
   )

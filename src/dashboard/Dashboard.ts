@@ -64,7 +64,7 @@ const fields = { path: optional(pathField), access: functionField }
 /** The routes below the path of the page. */
 const places = ["/icon.svg", "/effect-fuse/:file", "/api/events", "/api/circuit", "/api/action"]
 
-/** What comes after the path of the page in the URL of a request. */
+/** The part of a request's URL after the path of the page. */
 const below = (base: string, url: string): string => (url.split(/[?#]/, 1)[0] ?? "").slice(base.length)
 
 /**
@@ -99,7 +99,7 @@ export const layer = <R = never>(
       const base = path === "/" ? "" : path
       const answer = Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
         const rest = below(base, request.url)
-        // The files of the page have relative addresses, so its own has to end with a slash.
+        // The files of the page have relative addresses, so the address of the page must end with a slash.
         if (rest !== "") return pages(request, rest)
         const to = `./${path.slice(path.lastIndexOf("/") + 1)}/`
         return Effect.succeed(HttpServerResponse.empty({ status: 307, headers: { location: to } }))

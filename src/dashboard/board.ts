@@ -1,9 +1,10 @@
-/** What is on the page now, and what changes with each read. Pure: time is an argument. */
+/** The content of the page, and the changes of each read. Pure: time is an argument. */
 
 import { circuitId } from "../store/codec.ts"
 import type { NameOverview } from "../store/overview.ts"
 import { circuitsOf, type Facts, trafficOf } from "./circuits.ts"
 import type { CircuitsRead, NamesRead } from "./reader.ts"
+import { hourMillis } from "./transitions.ts"
 import type {
   Change,
   CircuitView,
@@ -19,12 +20,10 @@ import type {
 export const samples = 60
 export const sampleMillis = 5_000
 
-const hourMillis = 3_600_000
-
 /** At most this many transitions are kept: an outage of many circuits has thousands. */
 const mostTransitions = 2_000
 
-/** After a change of the fleet's record, the digests of the processes may be this old. */
+/** How long the digests of the processes may lag behind a change of the fleet's record. */
 const digestLagMillis = 12_000
 
 interface BoardEntry {
@@ -66,12 +65,13 @@ export class Board {
   private leftOut = 0
   private processes = 0
   private transitions: ReadonlyArray<TransitionView> = []
-  /** When the fleet's record of a name last changed, and which names some processes had opened for themselves at the last sample. */
+  /** When the fleet's record of each name last changed. */
   private readonly changedAt = new Map<string, number>()
+  /** The names that some processes had opened without the fleet, at the last sample but one and at the last sample. */
   private aloneBefore = new Set<string>()
   private alone = new Set<string>()
   private sampledAt = -Infinity
-  /** Whether the last sample began the histories again, so that viewers need the whole view. */
+  /** Whether the last sample restarted the histories. Viewers then need the whole view. */
   restarted = false
   at = 0
   source: SourceView
@@ -81,7 +81,7 @@ export class Board {
     this.source = { kind, label, problem: undefined }
   }
 
-  /** Takes in what was read: the circuits, and with `names` also a sample. Returns what changed. */
+  /** Adds a read to the page: the circuits and, if `names` is given, a sample. Returns the changes. */
   take(at: number, read: CircuitsRead, names: NamesRead | undefined): Change {
     this.at = at
     this.restarted = false
@@ -99,7 +99,7 @@ export class Board {
     }
   }
 
-  /** The data cannot be read. */
+  /** Notes that the data cannot be read. */
   fail(at: number, message: string): Change {
     this.at = at
     this.source = { ...this.source, problem: this.source.problem ?? { since: at, message } }
@@ -154,8 +154,8 @@ export class Board {
   }
 
   /**
-   * Whether some processes have opened a name for themselves: two samples in a row say so, and the fleet's record has not just changed. A
-   * digest is up to one interval older than the record.
+   * Whether some processes have opened a name without the fleet. Two samples in a row must show it. The fleet's record must not have
+   * changed just before, because a digest may be one interval older than the record.
    */
   private isAlone(at: number, name: string): boolean {
     return (
@@ -166,7 +166,7 @@ export class Board {
     )
   }
 
-  /** Compares what there is with what is on the page. */
+  /** Updates the circuits of the page. Returns the changes. */
   private place(at: number, { circuits }: CircuitsRead) {
     const { names } = this
     const shown = circuitsOf({ circuits, names }, this.scope, ({ name }) => this.isAlone(at, name))
@@ -189,9 +189,9 @@ export class Board {
     return { circuits: changed, gone }
   }
 
-  /** Adds a sample to the history of each name. Returns those that differ from the sample before. */
+  /** Adds a sample to the history of each name. Returns the samples that differ from the previous ones. */
   private sample(at: number): ReadonlyArray<Sample> {
-    // There was no viewer, or no store, for a while: the samples before do not join those after.
+    // After a gap without a viewer or without the store, the histories restart: their samples must be equally far apart.
     const isNew = at - this.sampledAt > 3 * sampleMillis
     this.restarted = isNew
     this.sampledAt = at

@@ -1,17 +1,18 @@
-/** From what is known of a fleet to what the page shows of its circuits. Pure. */
+/** Builds the circuits of the page from the records and the overview. Pure. */
+import { grouped } from "../core/grouped.ts"
 import { worst } from "../shapes/states.ts"
 import { circuitId } from "../store/codec.ts"
-import type { Known, Unreadable } from "../store/known.ts"
+import { isNotClosed, type Known, stateOf, type Unreadable } from "../store/known.ts"
 import type { NameOverview, Overview, Traffic } from "../store/overview.ts"
 import { bounded, whyText } from "./texts.ts"
 import type { CircuitView, TrafficView } from "./view.ts"
 
-/** What the page shows of a circuit beside its traffic. */
+/** A circuit on the page, without its traffic. */
 export type Facts = Omit<CircuitView, "traffic" | "history">
 
 export interface Shown {
   readonly circuits: ReadonlyMap<string, Facts>
-  /** How many circuits there is no room for. */
+  /** The number of circuits that do not fit on the page. */
   readonly leftOut: number
 }
 
@@ -47,28 +48,24 @@ const told = (one: Known | Unreadable, scope: Facts["scope"]): Told =>
         openings: one.outage?.openings ?? 0
       }
 
-export const isDown = (one: Known | Unreadable): boolean => one._tag === "Unreadable" || one.state !== "Closed"
-
-const stateOf = (one: Known | Unreadable) => (one._tag === "Unreadable" ? one._tag : one.state)
-
 const began = (one: Known | Unreadable): number =>
   one._tag === "Unreadable" ? Infinity : (one.outage?.since ?? one.since)
 
-/** The worst of some circuits; of those in the same state, the one that is down for longest. */
+/** The circuit in the worst state. If several are in that state, the circuit with the longest outage. */
 const worstOf = (some: ReadonlyArray<Known | Unreadable>): Known | Unreadable | undefined => {
   const state = worst(some.map(stateOf))
   return some.filter((one) => stateOf(one) === state).sort((a, b) => began(a) - began(b))[0]
 }
 
-/** The state of a name that only some processes have opened, each for itself. */
+/** The state of a name that some processes have opened without the fleet. */
 const alone = ({ notClosedIn, processes, worstKeys }: NameOverview): Told => ({
   ...calm,
   state: worst(worstKeys.map(({ state }) => state)) ?? "Open",
   scope: "local",
   why:
     processes === 1
-      ? "The only process that uses it has opened it for itself"
-      : `${notClosedIn} of ${processes} processes reject calls. Each decided for itself; the fleet has not agreed`
+      ? "The only process that uses this name opened the circuit by itself"
+      : `${notClosedIn} of ${processes} processes reject calls. Each decided by itself; the fleet did not open the circuit`
 })
 
 /** A name that no process reports. */
@@ -86,7 +83,7 @@ const unused = (name: string): NameOverview => ({
 /**
  * The circuits that the page shows: one for each name, and one for each key that is not closed.
  *
- * `isAlone` tells whether some processes have opened a name for themselves. `scope` is that of circuits that have a record.
+ * `isAlone` returns whether some processes have opened a name without the fleet. `scope` is the scope of all circuits with a record.
  */
 export const circuitsOf = (
   { circuits, names }: Pick<Overview, "circuits" | "names">,
@@ -94,15 +91,11 @@ export const circuitsOf = (
   isAlone: (name: NameOverview) => boolean
 ): Shown => {
   const own = new Map<string, Known | Unreadable>()
-  const keyed = new Map<string, Array<Known | Unreadable>>()
-  for (const one of circuits) {
-    if (one.key === undefined) own.set(one.name, one)
-    else if (isDown(one)) {
-      const known = keyed.get(one.name)
-      if (known === undefined) keyed.set(one.name, [one])
-      else known.push(one)
-    }
-  }
+  for (const one of circuits) if (one.key === undefined) own.set(one.name, one)
+  const keyed = grouped(
+    circuits.filter((one) => one.key !== undefined && isNotClosed(one)),
+    ({ name }) => name
+  )
   const shown = new Map<string, Facts>()
   const known = new Set(names.map(({ name }) => name))
   const others = [...new Set(circuits.map(({ name }) => name))].filter((name) => !known.has(name)).map(unused)
@@ -114,7 +107,7 @@ export const circuitsOf = (
     const { name } = one
     const record = own.get(name)
     const down = keyed.get(name) ?? []
-    const bad = record !== undefined && isDown(record) ? record : worstOf(down)
+    const bad = record !== undefined && isNotClosed(record) ? record : worstOf(down)
     const openings = record?._tag === "Known" ? record.openings : 0
     const id = circuitId(name, undefined)
     shown.set(id, {
@@ -147,7 +140,7 @@ export const circuitsOf = (
   return { circuits: shown, leftOut }
 }
 
-/** Two digits after the point are more than the page shows. */
+/** The page shows fewer than two decimals. */
 const short = (n: number): number => Math.round(n * 100) / 100
 const whole = (millis: number | undefined): number | undefined =>
   millis === undefined ? undefined : Number(millis.toPrecision(3))

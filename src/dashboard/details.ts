@@ -7,12 +7,12 @@ import { defaults } from "../policy/policy.ts"
 import { bounded } from "./texts.ts"
 import type { CircuitDetail } from "./view.ts"
 
-/** What the page of a circuit shows beside its history. */
+/** The parts of a circuit's page that only a process with the circuit knows. */
 export type Details = Pick<CircuitDetail, "failures" | "policy">
 
 export const noDetails: Details = { failures: [], policy: [] }
 
-/** The latest failures that one circuit page shows. */
+/** The most failures on the page of a circuit. */
 const mostFailures = 10
 
 const policyOf = ({ policy }: LiveCircuit): CircuitDetail["policy"] =>
@@ -22,7 +22,7 @@ const policyOf = ({ policy }: LiveCircuit): CircuitDetail["policy"] =>
     return text === show(defaults[name as keyof typeof defaults]) ? [] : [{ name, value: text }]
   })
 
-/** The failures that this process has seen, and its policy. The name stands for all of its keys. */
+/** The failures that this process has seen, and its policy. Without a key, the failures of all keys of the name. */
 export const detailsHere = (registry: Registry, name: string, key: string | undefined): Effect.Effect<Details> =>
   Effect.sync(() => {
     const found: Array<LiveCircuit> = []

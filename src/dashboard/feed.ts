@@ -1,5 +1,5 @@
 /**
- * One fiber reads for all viewers, and sends each of them the same bytes: a whole view first, then what changes.
+ * One fiber reads for all viewers. A viewer receives the whole view first, then the changes. All viewers receive the same bytes.
  */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
@@ -19,23 +19,23 @@ import type { Change, RightsView } from "./view.ts"
 const readMillis = 1_000
 const readsPerSample = sampleMillis / readMillis
 
-/** A viewer hears something at least this often, so that it notices when the server is lost. */
+/** The feed sends a message at least this often. A viewer without a message for longer has lost the server. */
 const silentMillis = 5_000
 
 /** A viewer that is this many messages behind is dropped. Its browser connects again. */
 const mostWaiting = 64
 
-/** A viewer that connects again gets what it missed, if it missed no more than this many messages. */
+/** How many messages are kept. A viewer that reconnects receives the messages that it missed, or the whole view if they are not kept. */
 const mostKept = 120
 
 const mostViewers = 500
 
-/** Without a viewer the feed goes on for this long. */
+/** How long the feed keeps reading after the last viewer has left. */
 const idleMillis = 120_000
 
 interface Viewer {
   readonly queue: Queue.Queue<Uint8Array>
-  rights: RightsView
+  readonly rights: RightsView
 }
 
 interface Frame {
@@ -46,8 +46,8 @@ interface Frame {
 export interface Feed {
   readonly board: Board
   /**
-   * The messages for a viewer from now on, and a function that changes its rights. `lastEventId` is the id of the last message that it has.
-   * `undefined` if there are too many viewers.
+   * The messages for a viewer from now on; `undefined` if there are too many viewers. `lastEventId` is the id of the last message that the
+   * viewer has received.
    */
   readonly join: (
     rights: RightsView,
@@ -63,14 +63,14 @@ const encoder = new TextEncoder()
 const frame = (id: string, event: "view" | "change", data: string): Uint8Array =>
   encoder.encode(`id: ${id}\nevent: ${event}\nretry: 1000\ndata: ${data}\n\n`)
 
-/** Whether viewers have to hear of a change now. */
+/** Whether a change must be sent now. */
 const isNews = ({ circuits, gone, sample, transitions }: Change): boolean =>
   circuits.length > 0 || gone.length > 0 || transitions.length > 0 || sample !== undefined
 
 export interface FeedOptions {
-  /** Read also while there is no viewer. */
+  /** Whether to read while there is no viewer. */
   readonly always: boolean
-  /** Called with each change, before the viewers hear of it. */
+  /** Called with each change, before the change is sent. */
   readonly onChange?: ((change: Change) => Effect.Effect<void>) | undefined
 }
 
@@ -122,7 +122,7 @@ export const makeFeed = (reader: Reader, { always, onChange }: FeedOptions): Eff
 
     const read: Effect.Effect<Change, StoreError> = Effect.gen(function* () {
       const circuits = yield* reader.circuits
-      // After a problem the next read is a sample again.
+      // The first read after a failure takes a sample.
       const names = reads % readsPerSample === 0 || !sampled ? yield* reader.names : undefined
       if (names !== undefined) sampled = true
       reads++
@@ -153,7 +153,7 @@ export const makeFeed = (reader: Reader, { always, onChange }: FeedOptions): Eff
       return Effect.andThen(Effect.andThen(Effect.sleep(readMillis), turn), loop)
     })
 
-    /** Starts the loop, and reads once before it if it did not run. */
+    /** Reads once and starts the loop, unless the loop runs. */
     const start: Effect.Effect<void> = Effect.gen(function* () {
       watchedAt = yield* Clock.currentTimeMillis
       if ((yield* FiberHandle.get(fiber))._tag === "Some") return
@@ -171,6 +171,19 @@ export const makeFeed = (reader: Reader, { always, onChange }: FeedOptions): Eff
       return from <= seq && frames.length === seq - from ? frames : undefined
     }
 
+    /** The messages for a viewer. It counts only while the stream runs: a response to HEAD, or to a lost client, never runs it. */
+    const stream = (viewer: Viewer, lastEventId: string | undefined): Stream.Stream<Uint8Array> => {
+      const { queue } = viewer
+      // The missed messages are taken and the viewer is added in one step, so no message is lost in between.
+      const begin = missed(lastEventId)?.map(({ bytes }) => bytes) ?? [viewFor(viewer)]
+      viewers.add(viewer)
+      const leave = Effect.sync(() => {
+        viewers.delete(viewer)
+        Queue.shutdownUnsafe(queue)
+      })
+      return Stream.concat(Stream.fromIterable(begin), Stream.fromQueue(queue)).pipe(Stream.ensuring(leave))
+    }
+
     return {
       board,
       viewers: () => viewers.size,
@@ -179,16 +192,9 @@ export const makeFeed = (reader: Reader, { always, onChange }: FeedOptions): Eff
         Effect.gen(function* () {
           if (viewers.size >= mostViewers) return undefined
           yield* start
-          const queue = yield* Queue.dropping<Uint8Array>(mostWaiting)
-          const viewer: Viewer = { queue, rights }
-          const begin = missed(lastEventId)?.map(({ bytes }) => bytes) ?? [viewFor(viewer)]
-          viewers.add(viewer)
-          const leave = Effect.sync(() => {
-            viewers.delete(viewer)
-            Queue.shutdownUnsafe(queue)
-          })
-          // No message may come between what the viewer missed and what it hears from now on: both are taken in one step.
-          return Stream.concat(Stream.fromIterable(begin), Stream.fromQueue(queue)).pipe(Stream.ensuring(leave))
+          return Stream.unwrap(
+            Effect.map(Queue.dropping<Uint8Array>(mostWaiting), (queue) => stream({ queue, rights }, lastEventId))
+          )
         })
     }
   })

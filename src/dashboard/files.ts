@@ -1,4 +1,4 @@
-/** The files of the page, read once. */
+/** Reads the files of the page, once. */
 
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
@@ -6,7 +6,7 @@ import * as Effect from "effect/Effect"
 export interface PageFile {
   readonly type: string
   readonly bytes: Uint8Array
-  /** The same, compressed with gzip. */
+  /** `bytes`, compressed with gzip. */
   readonly gzip: Uint8Array
   /** Whether the name of the file changes with its content. */
   readonly immutable: boolean
@@ -21,7 +21,7 @@ const types: Readonly<Record<string, string>> = {
   svg: "image/svg+xml"
 }
 
-/** From `src/dashboard` and from `dist/dashboard` it is the same folder: where `npm run build` puts the page. */
+/** `npm run build` writes the page to this folder. The path is the same from `src/dashboard` and from `dist/dashboard`. */
 const folder = new URL("../../dist/dashboard/page/", import.meta.url)
 
 const zipped = async (bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array> =>
@@ -44,7 +44,7 @@ const read = async (): Promise<ReadonlyMap<string, PageFile>> => {
   return files
 }
 
-/** All files of the page. A failed read is tried again by the next request. */
+/** All files of the page. After a failed read, the next request reads again. */
 export const makeFiles = (): Effect.Effect<ReadonlyMap<string, PageFile>, PageMissing> => {
   let reading: Promise<ReadonlyMap<string, PageFile>> | undefined
   return Effect.tryPromise({

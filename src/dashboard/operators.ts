@@ -1,4 +1,4 @@
-/** What an operator does on the page: the request, and how it is carried out. */
+/** Checks the operator actions that the page requests, and carries them out. */
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import { BreakerStore } from "../breaker/BreakerStore.ts"
@@ -17,7 +17,7 @@ export class NotDone extends Data.TaggedError("NotDone")<{ readonly message: str
 
 const names = Object.keys(operatorActions) as ReadonlyArray<ActionName>
 
-/** A year: a longer override is one without an end. */
+/** The longest duration of an action, in milliseconds: a year. */
 const longest = 31_536_000_000
 
 const short = (most: number) =>
@@ -78,7 +78,7 @@ const optionsOf = ({ actor, forMillis, key, reason }: CheckedAction) => ({
   ...(forMillis === undefined ? {} : { for: forMillis })
 })
 
-/** No answer of a store is worth a longer wait. */
+/** How long to wait for the answer of the store. */
 const actMillis = 10_000
 
 const operations = {
@@ -90,7 +90,7 @@ const operations = {
   reset: Operator.reset
 } satisfies Record<ActionName, unknown>
 
-/** On the store of a fleet. `record` is given the transition, for a trail. */
+/** Carries out actions on the store of a fleet. `record` receives the transition, and may write it to a trail. */
 export const onStore =
   (store: SharedStore, process: string, record: (transition: Transition) => Effect.Effect<void>): Act =>
   (action) =>
@@ -101,12 +101,12 @@ export const onStore =
       Effect.timeoutOrElse({
         duration: actMillis,
         orElse: () =>
-          Effect.fail(new NotDone({ message: "The store has not answered. Look whether the action was taken." }))
+          Effect.fail(new NotDone({ message: "The store did not answer. Check whether the action was carried out." }))
       }),
       Effect.catchDefect(refusedBy)
     )
 
-/** In this process. */
+/** Carries out actions in this process. */
 export const inProcess =
   (store: BreakerStore["Service"]): Act =>
   (action) =>
@@ -116,7 +116,7 @@ export const inProcess =
       Effect.catchDefect(refusedBy)
     )
 
-/** A name or a key that the store cannot hold is refused with a `RangeError`. */
+/** The store refuses an invalid name or key with a `RangeError`. */
 const refusedBy = (defect: unknown): Effect.Effect<never, NotDone> =>
   defect instanceof RangeError
     ? Effect.fail(new NotDone({ message: bounded(defect.message) ?? "The action was refused." }))

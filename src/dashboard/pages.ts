@@ -1,13 +1,12 @@
-/** The requests of the page: its files, its events, and what it asks. */
+/** Answers the requests of the page: for files, events and the details of a circuit, and for operator actions. */
 import * as Effect from "effect/Effect"
 import type * as HttpServerRequest from "effect/http/HttpServerRequest"
 import * as HttpServerResponse from "effect/http/HttpServerResponse"
 import * as Stream from "effect/Stream"
-import { circuitId } from "../store/codec.ts"
 import type { Details } from "./details.ts"
 import type { Feed } from "./feed.ts"
 import { makeFiles } from "./files.ts"
-import { type Act, checkedAction } from "./operators.ts"
+import { type Act, checkedAction, NotDone } from "./operators.ts"
 import { isSameOrigin } from "./sameOrigin.ts"
 import { bounded } from "./texts.ts"
 import type { ActionResponse, CircuitDetail } from "./view.ts"
@@ -18,7 +17,7 @@ export interface Access {
   readonly see: boolean
   /** Whether the viewer may change circuits. */
   readonly steer: boolean
-  /** The name of the viewer, for the reasons of overrides, events and the trail. */
+  /** The name of the viewer as an operator, for overrides, events and the trail. */
   readonly actor?: string | undefined
 }
 
@@ -51,13 +50,16 @@ const plain = (text: string, status: number): PageResponse =>
 const notDone = (message: string, status: number): PageResponse =>
   json({ error: message } satisfies ActionResponse, status)
 
-/** No action is longer: a name, a key, a reason and an actor. */
+/** The most bytes of a request for an action. It contains a name, a key, a reason and an actor. */
 const longestBody = 16_384
 
-/** A viewer who may no longer see the page keeps its stream for at most this long. */
+/** How often the server checks whether the rights of a viewer have changed. If they have, the stream ends and the browser connects again. */
 const accessMillis = 30_000
 
-/** Answers a request for `path`, which is what comes after the path of the page: `/`, `/api/events`, `/effect-fuse/...`. */
+/** Resets the last event id of the browser. It then gets the whole view, with its new rights, when it connects again. */
+const withoutLastId = new TextEncoder().encode("id\n\n")
+
+/** Answers a request. `path` is the part of its URL after the path of the page: `/`, `/api/events`, `/effect-fuse/...`. */
 export const makePages = ({
   access,
   act,
@@ -91,7 +93,7 @@ export const makePages = ({
       const lost = Effect.repeat(Effect.delay(access(request), accessMillis), {
         while: (now) => now.see && now.steer === steer
       })
-      return HttpServerResponse.stream(Stream.interruptWhen(stream, lost), {
+      return HttpServerResponse.stream(Stream.concat(Stream.interruptWhen(stream, lost), Stream.make(withoutLastId)), {
         contentType: "text/event-stream; charset=utf-8",
         headers: { ...secured, "cache-control": "no-store, no-transform", "x-accel-buffering": "no" }
       })
@@ -100,12 +102,11 @@ export const makePages = ({
   const circuit = (request: PageRequest): Effect.Effect<PageResponse> =>
     Effect.suspend(() => {
       const query = new URLSearchParams(request.url.split("?")[1] ?? "")
-      const name = query.get("name") ?? ""
-      const key = query.get("key") ?? undefined
-      const known = name === "" ? undefined : feed.board.circuit(circuitId(name, key))
-      if (known === undefined) return Effect.succeed(notDone("This circuit is not known.", 404))
+      const found = feed.board.circuit(query.get("id") ?? "")
+      if (found === undefined) return Effect.succeed(notDone("This circuit is not known.", 404))
+      const { key, name } = found
       return Effect.map(details(name, key), (more) =>
-        json({ circuit: known, transitions: feed.board.transitionsOf(name, key), ...more } satisfies CircuitDetail)
+        json({ circuit: found, transitions: feed.board.transitionsOf(name, key), ...more } satisfies CircuitDetail)
       )
     })
 
@@ -116,7 +117,8 @@ export const makePages = ({
       }
       const length = request.headers["content-length"] ?? ""
       if (!/^\d+$/.test(length) || Number(length) > longestBody) return notDone("The request is too long.", 413)
-      const asked = yield* checkedAction(yield* Effect.orDie(request.text))
+      const body = yield* Effect.mapError(request.text, () => new NotDone({ message: "The request cannot be read." }))
+      const asked = yield* checkedAction(body)
       if (!feed.board.has(asked.name)) {
         yield* feed.refresh
         if (!feed.board.has(asked.name)) return notDone("No process uses this name.", 404)

@@ -1,4 +1,4 @@
-/** Where the page has its data from: a shared store, or this process. */
+/** Reads the data of the page from a shared store, or from this process. */
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import type { Scope } from "effect/Scope"
@@ -14,16 +14,16 @@ import { bounded } from "./texts.ts"
 import { transitionOf } from "./transitions.ts"
 import type { TransitionView } from "./view.ts"
 
-/** The circuits that have a record, and the transitions since the read before. */
+/** The circuits that have a record, and the transitions since the previous read. */
 export interface CircuitsRead {
   readonly circuits: ReadonlyArray<Known | Unreadable>
   readonly transitions: ReadonlyArray<TransitionView>
   readonly processes: number
-  /** Whether anything differs from the read before. */
+  /** Whether anything has changed since the previous read. */
   readonly changed: boolean
 }
 
-/** All names with their traffic, and how many processes report theirs. */
+/** All names with their traffic, and the number of processes that report traffic. */
 export type NamesRead = Pick<Overview, "names" | "digests">
 
 export interface Reader {
@@ -50,10 +50,10 @@ interface KeptRecord {
   known: Known | Unreadable
 }
 
-/** Records that end without a change of their circuit disappear from the page after this many reads. */
+/** After this many reads, all records are read again: the store reports no change when a record ends. */
 const readsBetweenWhole = 30
 
-/** An override that has ended by time is a change, although the store reports none. */
+/** Whether an override has ended by time. The store reports no change for it. */
 const hasEnded = ({ known }: KeptRecord, now: number): boolean =>
   known._tag === "Known" &&
   known.until !== undefined &&
@@ -67,6 +67,8 @@ export const fleetReader = (store: SharedStore, label: string): Reader => {
   let processes = 0
   let reads = 0
   let isFirst = true
+
+  const circuits = () => [...kept.values()].flatMap(({ known, listed }) => (listed ? [known] : []))
 
   const pages = (
     from: number,
@@ -90,7 +92,7 @@ export const fleetReader = (store: SharedStore, label: string): Reader => {
     let next = new Map(whole ? [] : kept)
     let answer = yield* pages(whole ? 0 : since, next, now)
     if (!whole && (answer.life !== life || answer.epoch < since)) {
-      // The store has lost everything, or is another one.
+      // The store has lost its data, or another store has taken its place.
       next = new Map()
       answer = yield* pages(0, next, now)
     }
@@ -105,8 +107,7 @@ export const fleetReader = (store: SharedStore, label: string): Reader => {
     for (const [circuit, { known }] of next) {
       const before = kept.get(circuit)?.known
       if (before === known) continue
-      const same = before !== undefined && before.epoch === known.epoch && stateIn(before) === stateIn(known)
-      if (same) continue
+      if (before?.epoch === known.epoch && stateIn(before) === stateIn(known)) continue
       changed = true
       transitions.push(...transitionOf(before, known, now, isFirst))
     }
@@ -116,18 +117,16 @@ export const fleetReader = (store: SharedStore, label: string): Reader => {
     life = answer.life
     processes = answer.live
     isFirst = false
-    const circuits = [...kept.values()].flatMap(({ known, listed }) => (listed ? [known] : []))
-    return { circuits, transitions: transitions.sort((a, b) => a.at - b.at), processes, changed }
+    return { circuits: circuits(), transitions: transitions.sort((a, b) => a.at - b.at), processes, changed }
   })
 
   return {
     kind: "fleet",
     label,
     circuits: within(reading, "page", 3_000),
-    names: Effect.map(within(digestsOf(store), "digests", 5_000), (digests) => {
-      const circuits = [...kept.values()].flatMap(({ known, listed }) => (listed ? [known] : []))
-      return overviewOf(circuits, digests, { at: 0, processes })
-    })
+    names: Effect.map(within(digestsOf(store), "digests", 5_000), (digests) =>
+      overviewOf(circuits(), digests, { at: 0, processes })
+    )
   }
 }
 
@@ -147,7 +146,7 @@ const fromEvent = (event: Transition): TransitionView => ({
   actor: bounded(event.actor, 100)
 })
 
-/** The transitions of circuits that changed before the page began to listen, as far as their state tells. */
+/** The latest transitions of circuits that changed before the page began to listen, derived from their present state. */
 const untold = (circuits: ReadonlyArray<Known>, heard: ReadonlyArray<TransitionView>, now: number) => {
   const told = new Set(heard.map(({ key, name }) => circuitId(name, key)))
   return circuits
@@ -156,7 +155,7 @@ const untold = (circuits: ReadonlyArray<Known>, heard: ReadonlyArray<TransitionV
     .sort((a, b) => a.at - b.at)
 }
 
-/** It listens to the transitions of this process from now on. */
+/** Reads the circuits of this process, and listens to its transitions from now on. */
 export const processReader = (registry: Registry, label: string): Effect.Effect<Reader, never, Scope> =>
   Effect.gen(function* () {
     let heard: Array<TransitionView> = []

@@ -1,11 +1,12 @@
 import type * as HttpServerRequest from "effect/http/HttpServerRequest"
 
 /**
- * Whether a request comes from a page of this server. A browser adds at least one of the two headers to a POST, and no page can set them.
+ * Whether a page of this server sent the request. A browser adds `sec-fetch-site`, `origin` or both to a POST, and no page can set them.
  */
 export const isSameOrigin = ({ headers }: Pick<HttpServerRequest.HttpServerRequest, "headers">): boolean => {
   const site = headers["sec-fetch-site"]
   if (site !== undefined) return site === "same-origin"
-  const origin = headers["origin"]
-  return origin !== undefined && URL.parse(origin)?.host === headers["host"]
+  // The origin `null` of a sandboxed page has no host, and a request may have no `host` header: two missing hosts are not the same host.
+  const host = URL.parse(headers["origin"] ?? "")?.host
+  return host !== undefined && host === headers["host"]
 }

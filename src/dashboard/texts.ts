@@ -3,7 +3,7 @@ import type { Known } from "../store/known.ts"
 
 const longest = 300
 
-/** A foreign text that is safe to show: of bounded length, with control and invisible characters escaped. */
+/** Makes a foreign text safe to show: limits its length, and escapes control and invisible characters. */
 export const bounded = (text: string | undefined, most = longest): string | undefined => {
   if (text === undefined || text === "") return undefined
   const shown = printable(text.length > most ? `${text.slice(0, most)}…` : text)

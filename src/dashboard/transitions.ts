@@ -2,9 +2,9 @@ import type { Known, Unreadable } from "../store/known.ts"
 import { bounded, whyText } from "./texts.ts"
 import type { TransitionView } from "./view.ts"
 
-const hourMillis = 3_600_000
+export const hourMillis = 3_600_000
 
-/** The state before a state, as far as a record that is read for the first time tells. */
+/** The probable state before that of a record, if the page did not see the previous record. */
 const beforeOf = ({ outage, state, why }: Known): Known["state"] => {
   if (state === "HalfOpen") return "Open"
   if (state === "Open") return outage !== undefined && outage.openings > 1 ? "HalfOpen" : "Closed"
@@ -13,8 +13,8 @@ const beforeOf = ({ outage, state, why }: Known): Known["state"] => {
 }
 
 /**
- * The transitions that a new record tells of. The page reads the records once a second, so it misses states that lasted less. `isFirst`: the
- * page has just begun to read, so the record may be old.
+ * Derives transitions from a new record. The page reads the records once a second, so it misses shorter states. `isFirst` is set for the
+ * first read, in which a record may be old.
  */
 export const transitionOf = (
   before: Known | Unreadable | undefined,

@@ -7,17 +7,17 @@
 import type { State } from "../core/Circuit.ts"
 import type { ActionName } from "../core/operatorActions.ts"
 
-/** Where the page has its data from. */
+/** The source of the data. */
 export interface SourceView {
   /** `fleet`: the store of a fleet. `process`: the circuits of this process only. */
   readonly kind: "fleet" | "process"
   /** The store without credentials, such as `redis://localhost:6379`, or the name of the process. */
   readonly label: string
-  /** The store cannot be read. What is shown is older than `since`. */
+  /** Set while the store cannot be read. The page then shows data from before `since`. */
   readonly problem: { readonly since: number; readonly message: string } | undefined
 }
 
-/** The traffic of a circuit, or of all circuits of a name, in all processes that report it. */
+/** The traffic of a circuit, or of all circuits of a name: the sum over the processes that report traffic. */
 export interface TrafficView {
   readonly calls: number
   readonly failures: number
@@ -26,7 +26,7 @@ export interface TrafficView {
   readonly p50: number | undefined
   readonly p95: number | undefined
   readonly inFlight: number
-  /** The adaptive limit, if one holds: the sum of all processes. */
+  /** The sum of the adaptive limits of all processes; `undefined` if no process limits the calls. */
   readonly limit: number | undefined
 }
 
@@ -38,8 +38,8 @@ export interface HistoryView {
 }
 
 /**
- * One circuit. A circuit without a key stands for its name: its traffic is that of all keys, and while its own circuit is closed, its state
- * is the worst of its keys.
+ * One circuit. A circuit without a key represents its name: it has the traffic of all keys. While the name's own circuit is closed, it
+ * has the state of the worst key.
  */
 export interface CircuitView {
   readonly id: string
@@ -60,7 +60,7 @@ export interface CircuitView {
   readonly why: string | undefined
   /** The operator who set the override. */
   readonly actor: string | undefined
-  /** How many processes agreed on the opening, of how many. */
+  /** How many processes agreed on the opening, and how many voted. */
   readonly agreed: { readonly failing: number; readonly of: number } | undefined
   readonly openings: number
   readonly traffic: TrafficView | undefined
@@ -82,13 +82,13 @@ export interface TransitionView {
   readonly actor: string | undefined
 }
 
-/** Whether the viewer may steer circuits, and under which name. */
+/** Whether the viewer may change circuits, and the name of the viewer. */
 export interface RightsView {
   readonly steer: boolean
   readonly actor: string | undefined
 }
 
-/** All that the first screen shows. */
+/** The data of the first screen. */
 export interface PageView {
   readonly at: number
   /** How often the server takes a sample of the traffic, in milliseconds. */
@@ -97,7 +97,7 @@ export interface PageView {
   readonly leftOut: number
   readonly source: SourceView
   readonly rights: RightsView
-  /** Live processes, and those of them that report their traffic. */
+  /** The number of live processes, and the number of processes that report traffic. */
   readonly processes: number
   readonly reporting: number
   readonly circuits: ReadonlyArray<CircuitView>
@@ -125,14 +125,14 @@ export interface Change {
   readonly processes: number
   readonly reporting: number
   readonly leftOut: number
-  /** The circuits that changed. One that the viewer knows comes without `traffic` and `history`, and keeps those that it had. */
+  /** The circuits that changed, without `traffic` and `history`. A circuit that the viewer knows keeps its own. */
   readonly circuits: ReadonlyArray<CircuitView>
   /** The ids of circuits that no longer exist. */
   readonly gone: ReadonlyArray<string>
   readonly transitions: ReadonlyArray<TransitionView>
   /**
-   * The next sample of the traffic, if this message has one. It names the circuits whose figures differ from the sample before; those of all
-   * others are the same again.
+   * The next sample of the traffic, if this message has one. It contains the circuits whose figures changed; all other circuits have the
+   * same figures as in the previous sample.
    */
   readonly sample: ReadonlyArray<Sample> | undefined
 }
@@ -140,7 +140,7 @@ export interface Change {
 /** The page of one circuit. */
 export interface CircuitDetail {
   readonly circuit: CircuitView
-  /** The transitions that are known, oldest first. */
+  /** The known transitions, oldest first. */
   readonly transitions: ReadonlyArray<TransitionView>
   /** The latest failures that the process of the server has seen, latest first. */
   readonly failures: ReadonlyArray<{ readonly at: number; readonly error: string }>
@@ -150,7 +150,7 @@ export interface CircuitDetail {
 
 export type { ActionName }
 
-/** The body of a request that steers a circuit. */
+/** The body of a request for an operator action. */
 export interface ActionRequest {
   readonly action: ActionName
   readonly name: string
@@ -158,9 +158,9 @@ export interface ActionRequest {
   readonly reason?: string | undefined
   /** The name of the operator, if the server does not know it. */
   readonly actor?: string | undefined
-  /** How long, in milliseconds. Without it an override lasts until it is released. */
+  /** How long the action lasts, in milliseconds. Default: an override lasts until it is released. */
   readonly forMillis?: number | undefined
 }
 
-/** The answer to it: what the circuit is now and how many processes live, or a message that can be shown. */
+/** The answer to an action: the state after it and the number of live processes, or a message for the operator. */
 export type ActionResponse = { readonly state: State; readonly processes: number } | { readonly error: string }

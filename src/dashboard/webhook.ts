@@ -1,4 +1,4 @@
-/** Tells a webhook of outages and overrides, with the JSON that Slack and many others accept: `{ "text": "..." }`. */
+/** Reports outages and overrides to a webhook, as the JSON that Slack and other services accept: `{ "text": "..." }`. */
 import * as Clock from "effect/Clock"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
@@ -6,19 +6,20 @@ import * as Queue from "effect/Queue"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import type { Scope } from "effect/Scope"
-import { printable } from "../core/printable.ts"
 import { circuitId } from "../store/codec.ts"
+import { duration } from "./duration.ts"
+import { bounded } from "./texts.ts"
 import type { Change, TransitionView } from "./view.ts"
 
 class NotSent extends Data.TaggedError("NotSent")<{ readonly message: string }> {}
 
-/** News that arrive within this time of each other go in one message. */
+/** News within this time are sent in one message. */
 const gatherMillis = 1_000
 
-/** A message has at most this many lines. The rest is counted. */
+/** The most news in one message. A last line counts the rest. */
 const mostLines = 10
 
-/** News that wait while the webhook does not answer. More are dropped. */
+/** The most news that wait for the webhook. Further news are dropped. */
 const mostWaiting = 500
 
 const timeoutMillis = 5_000
@@ -28,33 +29,26 @@ const retries = { schedule: Schedule.exponential("1 second", 4), times: 3 }
 
 /** Slack reads these three characters as markup. */
 const escaped = (text: string): string =>
-  printable(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;")
-
-const short = (text: string): string => (text.length > 200 ? `${text.slice(0, 200)}…` : text)
+  (bounded(text, 200) ?? "").replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;")
 
 const circuitText = ({ key, name }: Pick<TransitionView, "name" | "key">): string =>
-  escaped(short(key === undefined ? name : `${name} [${key}]`))
-
-const lasted = (millis: number): string => {
-  const seconds = Math.max(0, Math.round(millis / 1_000))
-  const [hours, minutes] = [Math.floor(seconds / 3_600), Math.floor(seconds / 60) % 60]
-  if (hours > 0) return `${hours} h ${minutes} min`
-  return minutes > 0 ? `${minutes} min ${seconds % 60} s` : `${seconds} s`
-}
+  escaped(key === undefined ? name : `${name} [${key}]`)
 
 /**
- * What of some transitions is news, as lines of text. An outage is news when it begins and when it ends: its further openings and its
- * probes are not. What happened before `since` is not news either, but it is remembered.
+ * Selects the transitions that are news, and describes each in a line. The beginning and the end of an outage are news; its further
+ * openings and its probes are not. A transition before `since` is not news, but it is remembered.
  */
 export const makeNews = (since: number): ((transitions: ReadonlyArray<TransitionView>) => ReadonlyArray<string>) => {
   const down = new Map<string, number>()
   const forced = new Map<string, TransitionView["to"]>()
   const line = (one: TransitionView): string | undefined => {
     const id = circuitId(one.name, one.key)
-    const why = one.why === undefined ? "" : `: ${escaped(short(one.why))}`
-    const by = one.actor === undefined ? "" : ` by ${escaped(short(one.actor))}`
+    // From Closed, an earlier outage or override has ended unseen: the store may drop a record without a transition.
+    const isNew = one.from === "Closed"
+    const why = one.why === undefined ? "" : `: ${escaped(one.why)}`
+    const by = one.actor === undefined ? "" : ` by ${escaped(one.actor)}`
     if (one.to === "Isolated" || one.to === "Disabled") {
-      if (forced.get(id) === one.to) return undefined
+      if (!isNew && forced.get(id) === one.to) return undefined
       forced.set(id, one.to)
       return `${circuitText(one)} was ${one.to === "Isolated" ? "isolated" : "disabled"}${by}${why}`
     }
@@ -62,10 +56,11 @@ export const makeNews = (since: number): ((transitions: ReadonlyArray<Transition
     if (one.to === "Closed") {
       const began = down.get(id)
       down.delete(id)
-      if (began !== undefined) return `${circuitText(one)} is closed again after ${lasted(one.at - began)}`
+      if (began !== undefined) return `${circuitText(one)} is closed again after ${duration(one.at - began)}`
       return wasForced ? `${circuitText(one)} was released${by}` : undefined
     }
-    if (down.has(id)) return wasForced ? `${circuitText(one)} was released${by}, and is still open` : undefined
+    if (!isNew && down.has(id))
+      return wasForced ? `${circuitText(one)} was released${by}, and is still open` : undefined
     down.set(id, one.at)
     return `${circuitText(one)} is open${why}`
   }
@@ -81,7 +76,7 @@ const messageOf = (lines: ReadonlyArray<string>): string =>
     ? lines.join("\n")
     : [...lines.slice(0, mostLines), `and ${lines.length - mostLines} more changes`].join("\n")
 
-/** Sends the news of changes. No error of it names the URL, which is a secret. */
+/** Sends the news in changes. The URL is a secret, so no error contains it. */
 export const makeWebhook = (
   url: Redacted.Redacted<string>
 ): Effect.Effect<(change: Change) => Effect.Effect<void>, never, Scope> =>

@@ -4,7 +4,7 @@ import { limits, type RollCall } from "../store/SharedStore.ts"
  * The roll calls that this process has to answer, and how far it has answered them. Pure: no store and no clock.
  *
  * An exchange may report a roll call as `heard` only if it, or an earlier exchange, carries every ballot that this process owes up to
- * that roll call. The store counts a roll call that was heard without a ballot as an abstention.
+ * that roll call. If a voter reports a roll call as heard and has no ballot, the store counts an abstention.
  */
 export class Hearing {
   /** The life of the store in which these roll calls were heard; empty until the store has answered. */

@@ -127,7 +127,7 @@ export class UnreadableRecord extends Data.TaggedError("UnreadableRecord")<{
   readonly body: string
 }> {
   override get message(): string {
-    return `The store has a record of ${printableCircuit(this.name, this.key)} that this version cannot read; it was left as it is`
+    return `The store has a record of ${printableCircuit(this.name, this.key)} that this version cannot read; the action did not change it`
   }
 }
 
@@ -424,7 +424,7 @@ const importFields = {
  * Imports the JSON of an export, from this store or another, into all processes. `circuits` of the result is the number of imported
  * circuits.
  *
- * Openings keep their original end. Circuits that are not in the JSON stay as they are. Records that cannot be read are not overwritten,
+ * Openings keep their original end. Circuits that are not in the JSON do not change. Records that cannot be read are not overwritten,
  * and `unreadable` lists them. Invalid JSON changes nothing, and fails with an `ImportError`.
  *
  * @category transfer

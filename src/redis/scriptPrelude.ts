@@ -26,7 +26,7 @@ export const keys = [
   "digests"
 ] as const
 
-// Scripts use no clock but that of the server. Numbers below 2^53 go to commands and answers as they are. In a text they must be
+// Scripts use no clock but that of the server. Numbers below 2^53 go to commands and answers unchanged. In a text they must be
 // written in full, because Lua would round them.
 export const common = `
 local clock = redis.call('TIME')

@@ -146,7 +146,7 @@ const steps = (database: Database) => {
       case "sqlite":
         return make("CREATE VIEW IF NOT EXISTS")
       case "mysql": {
-        // A view with this name is left as it is. If it has other columns, the later `check` fails.
+        // An existing view with this name does not change. If it has other columns, the later `check` fails.
         const isThere = check(database, { [view]: "1" })
         return Effect.catch(isThere, () => make("CREATE OR REPLACE VIEW"))
       }

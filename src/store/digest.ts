@@ -41,7 +41,7 @@ export interface Digest {
   /** The length of the period, in milliseconds. */
   readonly millis: number
   readonly names: ReadonlyArray<NameDigest>
-  /** Names for whose counts there was no room. */
+  /** Names without counts, because there was no room for their counts. */
   readonly others: ReadonlyArray<string>
   /** How many more names there are. */
   readonly leftOut: number
@@ -106,8 +106,8 @@ const entry = (one: NameDigest, withKeys: boolean): string => {
 }
 
 /**
- * The text of a digest: at most `limits.digest` printable ASCII characters. If not all names have room, the most important ones have their
- * counts, as many others as possible are only named, and the rest is counted.
+ * The text of a digest: at most `limits.digest` printable ASCII characters. If not all names have room, the most important names
+ * have their counts. As many further names as possible have none, and the rest is only counted.
  */
 export const encode = (millis: number, names: ReadonlyArray<NameDigest>): string => {
   const rest = new Set(names)

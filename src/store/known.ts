@@ -133,3 +133,8 @@ export const read = (circuit: string, stored: Stored, now: number): Known | Unre
   const one = decode(circuit, stored, now)
   return one._tag === "Unreadable" ? one : toKnown(one.id, one.epoch, one.circuit, one.provenance, now)
 }
+
+export const stateOf = (one: Known | Unreadable): Circuit.State | "Unreadable" =>
+  one._tag === "Unreadable" ? one._tag : one.state
+
+export const isNotClosed = (one: Known | Unreadable): boolean => stateOf(one) !== "Closed"

@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import type * as Circuit from "../core/Circuit.ts"
 import { worst } from "../shapes/states.ts"
 import { type Digest, decode, mostKeys, type NameDigest, type WorstKey } from "./digest.ts"
-import type { Known, Unreadable } from "./known.ts"
+import { isNotClosed, type Known, stateOf, type Unreadable } from "./known.ts"
 import { listed } from "./listed.ts"
 import type { SharedStore, StoreError } from "./SharedStore.ts"
 
@@ -77,7 +77,7 @@ export interface Overview {
   readonly digests: number
   /** How many sent a digest that this version cannot read. Their names and counts are missing. */
   readonly unreadable: number
-  /** At least one digest had no room for all of its names, and left out this many at most. 0 if all names are known. */
+  /** The largest number of names that one digest had no room for. 0 if all names are known. */
   readonly leftOut: number
   /** The circuits that are not healthy, sorted by name and key. */
   readonly circuits: ReadonlyArray<Known | Unreadable>
@@ -169,12 +169,9 @@ class Gathered {
   }
 }
 
-const isNotClosed = (one: Known | Unreadable): boolean => one._tag === "Unreadable" || one.state !== "Closed"
-
-const stateOf = (circuits: ReadonlyArray<Known | Unreadable>): NameOverview["state"] => {
-  const state = (one: Known | Unreadable) => (one._tag === "Unreadable" ? one._tag : one.state)
+const stateOfName = (circuits: ReadonlyArray<Known | Unreadable>): NameOverview["state"] => {
   const own = circuits.find(({ key }) => key === undefined)
-  return own !== undefined && isNotClosed(own) ? state(own) : (worst(circuits.map(state)) ?? "Closed")
+  return own !== undefined && isNotClosed(own) ? stateOf(own) : (worst(circuits.map(stateOf)) ?? "Closed")
 }
 
 /** Merges the digests of processes with the circuits that are not healthy. */
@@ -203,7 +200,7 @@ export const overviewOf = (
   const names = [...found].map(
     ([name, { circuits, keys, notClosedIn, processes, traffic, worstKeys }]): NameOverview => ({
       name,
-      state: stateOf(circuits),
+      state: stateOfName(circuits),
       notClosed: circuits.filter(isNotClosed).length,
       ...{ processes, notClosedIn, keys, worstKeys, traffic }
     })
@@ -226,7 +223,7 @@ export const digestsOf = (store: SharedStore): Effect.Effect<ReadonlyArray<Diges
     while (true) {
       const { digests, next } = yield* store.digests(after)
       for (const { digest, voter } of digests) found.set(voter, decode(digest))
-      // A store that repeats itself must not keep its reader for ever.
+      // The loop must end even if a faulty store repeats an answer.
       if (next === undefined || next === after || found.size >= mostDigests) return [...found.values()]
       after = next
     }

@@ -6,6 +6,8 @@ import { BreakerPolicy, type SharedStore } from "effect-fuse"
 import { AuditTrail } from "effect-fuse/audit"
 import * as RedisStore from "effect-fuse/RedisStore"
 import * as SqlStore from "effect-fuse/SqlStore"
+import { afterAll, assert, beforeAll } from "vitest"
+import { listed } from "./fleet.ts"
 import * as postgres from "./postgresServer.ts"
 import * as redis from "./redisFleet.ts"
 import { type RedisServer, redisServer } from "./redisServer.ts"
@@ -112,3 +114,31 @@ export const newPlace = (kind: Kind, servers: Servers) =>
     }
     return place
   })
+
+/** Starts the servers before the tests of a file, and stops them after the last test. */
+export const startServers = () => {
+  const scope = Effect.runSync(Scope.make())
+  let started: Servers | undefined
+  beforeAll(async () => {
+    started = await Effect.runPromise(Scope.provide(servers, scope))
+  }, 180_000)
+  afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
+  const all = () => started ?? assert.fail("the servers are not started")
+  const place = (kind: Kind) => Effect.suspend(() => newPlace(kind, all()))
+  return {
+    all: {
+      get redis() {
+        return all().redis
+      },
+      get postgres() {
+        return all().postgres
+      },
+      get folder() {
+        return all().folder
+      }
+    } satisfies Servers,
+    place,
+    /** A place whose tables exist. */
+    ready: (kind: Kind) => Effect.tap(place(kind), ({ outside }) => Effect.orDie(listed(outside)))
+  }
+}
