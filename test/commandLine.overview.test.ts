@@ -9,18 +9,11 @@ import { unprintable } from "./support/garbage.ts"
 import { type Replica, until } from "./support/redisFleet.ts"
 import { live } from "./support/redisLive.ts"
 
-// The command line reads names and traffic from the digests of the processes.
+// The command line reads the names and the traffic from the digests of the processes.
 
 const { ready } = startServers()
 
-/** A store with existing tables. */
-const ready = (kind: Kind) =>
-  Effect.tap(
-    Effect.suspend(() => newPlace(kind, all)),
-    ({ outside }) => Effect.orDie(listed(outside))
-  )
-
-/** Makes calls until the test ends. Three of four succeed. */
+/** Calls until the test ends. Three of four calls succeed. */
 const busy = (process: Replica, name: string, key?: string) => {
   const call = (self: Effect.Effect<void, string>) => Effect.exit(CircuitBreaker.protect(self, name, { key }))
   const four = Effect.andThen(Effect.repeat(call(Effect.void), { times: 2 }), call(Effect.fail("down")))
@@ -77,7 +70,7 @@ describe.each(kinds)("The digests of processes on %s", (kind) => {
   )
 
   live(
-    "commands that steer accept a healthy name and reject a misspelt one, with the number of processes that do not use it",
+    "a healthy name is known to commands that steer, a misspelt name is refused, and the error counts the processes that do not use it",
     Effect.gen(function* () {
       const place = yield* ready(kind)
       const { flags } = place
@@ -99,7 +92,7 @@ describe.each(kinds)("The digests of processes on %s", (kind) => {
   )
 
   live(
-    "list counts a digest of another version, and the rejection of a name says that not all names are known",
+    "a digest of another version is counted, and the refusal says that not all names are known",
     Effect.gen(function* () {
       const place = yield* ready(kind)
       const { flags, outside } = place
@@ -139,7 +132,7 @@ describe("watch --all", () => {
   )
 
   live(
-    "rejects flags that cannot be combined",
+    "refuses flags that do not go together",
     Effect.gen(function* () {
       const place = yield* ready("Redis")
       const refusals: ReadonlyArray<readonly [args: ReadonlyArray<string>, message: RegExp]> = [

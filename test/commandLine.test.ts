@@ -21,9 +21,7 @@ import { say } from "./support/sqlFleet.ts"
 const folder = mkdtempSync(join(tmpdir(), "command-line-files-"))
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-const place = (kind: (typeof kinds)[number]) => Effect.suspend(() => newPlace(kind, all))
-/** A store with existing tables. */
-const ready = (kind: (typeof kinds)[number]) => Effect.tap(place(kind), ({ outside }) => Effect.orDie(listed(outside)))
+const { all, place, ready } = startServers()
 
 const record = ({ outside }: Place, name: string, body: string) =>
   Effect.map(write(outside, circuitId(name, undefined), { body }), ({ swapped }) => assert.isTrue(swapped))
@@ -91,7 +89,7 @@ describe.each(kinds)("The command line on %s", (kind) => {
   )
 
   live(
-    "steers a fleet, and the trail has each action once, with its actor",
+    "steers a fleet that obeys, and whose trail has each action once, with who did it",
     Effect.gen(function* () {
       const { flags, join, prefix, trail } = yield* place(kind)
       const fleet = [yield* join, yield* join]
@@ -204,7 +202,7 @@ describe.each(kinds)("The command line on %s", (kind) => {
   )
 
   live(
-    "shows names and keys of any text on one line of a table, without control characters",
+    "keeps names and keys of any text: in tables they stay in their line and are not what a terminal obeys",
     Effect.gen(function* () {
       const { flags } = yield* ready(kind)
       const name = `a\nb\u001b[31m"'\\/|é😀\u202e`
@@ -236,7 +234,7 @@ describe.each(kinds)("The command line on %s", (kind) => {
   )
 
   live(
-    "shows a record that it cannot read, and does not change it",
+    "shows a record that it cannot read, and leaves it as it is",
     Effect.gen(function* () {
       const at = yield* ready(kind)
       const { flags, outside } = at
@@ -292,7 +290,7 @@ describe.each(kinds)("The command line on %s", (kind) => {
   )
 })
 
-describe("An export", () => {
+describe("What is exported", () => {
   live(
     "is imported from a pipe into any other store, 2,000 circuits too, and from a file",
     Effect.gen(function* () {
@@ -413,7 +411,7 @@ describe("The trail", () => {
   )
 
   live(
-    "is not created if another table has one of its names, or if the user lacks the privilege",
+    "is not made where a table has one of its names, which stays as it is; nor by who has no right to",
     Effect.gen(function* () {
       const { trail } = yield* place("PostgreSQL")
       yield* say(trail, "CREATE TABLE alien_events (id int)")
@@ -437,7 +435,7 @@ describe("The trail", () => {
 
 describe("A question", () => {
   live(
-    "is not asked without a terminal, and then the command does nothing",
+    "is not answered where nobody is there, and then nothing is done",
     Effect.gen(function* () {
       const { flags, outside } = yield* ready("Redis")
       const file = join(folder, "ask.json")
@@ -530,7 +528,7 @@ describe("A question", () => {
   )
 })
 
-describe("An invalid command line", () => {
+describe("What is asked wrongly", () => {
   const redis = ["--redis", "redis://127.0.0.1:1"]
   const wrong: ReadonlyArray<readonly [args: ReadonlyArray<string>, says: RegExp, env?: Record<string, string>]> = [
     [["list"], /^No store given\. Add --redis URL or --database URL/],
@@ -680,7 +678,7 @@ describe("In a shell", () => {
   )
 
   live(
-    "a reader that closes the pipe causes no error",
+    "whoever reads no more is no error",
     Effect.gen(function* () {
       const { flags } = yield* ready("Redis")
       const under = { _tag: "Closed", since: 0, openings: 0, openFor: 0, rampUntil: 0 }
