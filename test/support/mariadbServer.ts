@@ -10,6 +10,8 @@ export type MariadbServer = OwnServer
 const settings = (folder: string) => [
   "--no-defaults",
   `--datadir=${join(folder, "data")}`,
+  // A server that starts deletes all temporary tables in this folder, also those of another server.
+  `--tmpdir=${folder}`,
   "--innodb-log-file-size=8M",
   "--innodb-buffer-pool-size=32M",
   // What was committed is there after a crash of the program.
