@@ -64,6 +64,7 @@ import { isRejection } from "../shapes/rejections.ts"
 import { rejectedBy, rejectionIn, tookTooLong } from "./errors.ts"
 import { reading } from "./reading.ts"
 import { type StreamLimits, watched } from "./streaming.ts"
+import { Tokens } from "./tokens.ts"
 
 /**
  * Configures the circuit of a model, and the timeouts of its calls.
@@ -144,6 +145,7 @@ interface Around {
   readonly withTools: Subject
   readonly timeoutMillis: number
   readonly limits: StreamLimits
+  readonly tokens: Tokens
   /** The store and the policies of the layer. A call uses them unless its caller provides others. */
   readonly context: Context.Context<BreakerStore>
 }
@@ -151,14 +153,20 @@ interface Around {
 const within = <A, E, R>({ context }: Around, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E> =>
   Effect.updateContext(effect, (own: Context.Context<never>) => Context.merge(context, own) as Context.Context<R>)
 
+/** What this module reads of the answer of a model. */
+type Answer = { readonly usage?: unknown } | undefined
+
 /** Runs one call of a model under its circuit. */
 const called = (around: Around, method: string, self: AnyEffect, runsTools: boolean): AnyEffect => {
   const subject = runsTools ? around.withTools : around.subject
-  const { timeoutMillis } = around
+  const { timeoutMillis, tokens } = around
+  const counted = Effect.tap(self as Effect.Effect<Answer, unknown, unknown>, (response) => tokens.add(response?.usage))
   const timed =
     timeoutMillis === Infinity
-      ? self
-      : timeoutOrElse(self, timeoutMillis, () => Effect.fail(tookTooLong(method, "no answer arrived", timeoutMillis)))
+      ? counted
+      : timeoutOrElse(counted, timeoutMillis, () =>
+          Effect.fail(tookTooLong(method, "no answer arrived", timeoutMillis))
+        )
   return within(
     around,
     Effect.suspend(() => {
@@ -194,7 +202,7 @@ const aroundLanguageModel = (model: LanguageModel.LanguageModel, around: Around)
     const tools = runsTools(options)
     const stream = Stream.suspend(() => (model.streamText as (options: AnyOptions) => Stream.Stream<never>)(options))
     return Stream.updateContext(
-      watched(stream, tools ? around.withTools : around.subject, around.limits, tools),
+      watched(stream, tools ? around.withTools : around.subject, around.limits, around.tokens, tools),
       (own: Context.Context<never>) => Context.merge(around.context, own)
     )
   }
@@ -268,6 +276,7 @@ const aroundOf = (
     withTools: subject(true),
     timeoutMillis: millis(timeout),
     limits: { firstTokenMillis: millis(firstToken), betweenTokensMillis: millis(betweenTokens) },
+    tokens: new Tokens(name, key),
     context: Context.make(BreakerStore, Context.get(outer, BreakerStore)).pipe(
       Context.add(BreakerPolicy.Policies, Context.get(outer, BreakerPolicy.Policies))
     )
@@ -294,6 +303,9 @@ const wrapped = (context: Context.Context<never>, around: Around): Context.Conte
 /**
  * Runs the calls of the `LanguageModel` and the `EmbeddingModel` that a layer provides under a circuit. Their callers need no change. A
  * rejected call fails with an `AiError`, which {@link circuitOpen} recognizes.
+ *
+ * The metric `circuit_breaker_tokens_total` counts the tokens that the provider reports, with the labels `name`, `key` and `direction`
+ * (`input` or `output`). The circuit does not depend on them.
  *
  * A stream is one call, from its first pull until it ends. If a token takes too long, the stream fails with an `AiError`, which is a Failure.
  * A stream that breaks off, or that ends without its `finish` part, is also a Failure. A consumer that stops early is not. If the stream is a

@@ -12,6 +12,7 @@ import { eventLoopOf } from "../engine/eventLoop.ts"
 import { timeoutOrElse } from "../engine/timeout.ts"
 import { rejectedBy, tookTooLong } from "./errors.ts"
 import { ofErrorPart } from "./reading.ts"
+import type { Tokens } from "./tokens.ts"
 
 const method = "streamText"
 
@@ -28,6 +29,7 @@ interface StreamedPart {
   readonly providerExecuted?: unknown
   readonly preliminary?: unknown
   readonly error?: unknown
+  readonly usage?: unknown
 }
 
 /** Parts that announce content. A provider may send them long before the content, so they are not tokens. */
@@ -43,6 +45,7 @@ class Streamed {
   private readonly permit: Call
   private readonly classify: NonNullable<Subject["classify"]>
   private readonly runsTools: boolean
+  private readonly tokens: Tokens
   /** The running tools. While tools run, the stream is silent, and the provider is not the cause. */
   private readonly running = new Set<unknown>()
   private hasToken = false
@@ -52,10 +55,11 @@ class Streamed {
   private ended = false
   waitedMillis = 0
 
-  constructor(permit: Call, classify: NonNullable<Subject["classify"]>, runsTools: boolean) {
+  constructor(permit: Call, classify: NonNullable<Subject["classify"]>, runsTools: boolean, tokens: Tokens) {
     this.permit = permit
     this.classify = classify
     this.runsTools = runsTools
+    this.tokens = tokens
   }
 
   /** How many milliseconds the next pull may take. */
@@ -71,8 +75,9 @@ class Streamed {
       : tookTooLong(method, "no token arrived", firstTokenMillis)
   }
 
-  /** Reads parts. Returns the effect that settles a probe at the first token, which shows that the provider works. */
+  /** Reads parts. Returns an effect that counts tokens, and settles a probe at the first token, which shows that the provider works. */
   arrived(parts: ReadonlyArray<StreamedPart>): Effect.Effect<void> | undefined {
+    let counted: Effect.Effect<void> | undefined
     for (const part of parts) {
       if (!announcing.has(part.type) && part.type !== "error") this.hasToken = true
       switch (part.type) {
@@ -87,15 +92,18 @@ class Streamed {
           break
         case "finish":
           this.hasFinished = true
+          counted = this.tokens.add(part.usage)
           break
         case "error":
           this.refused = ofErrorPart(part.error)
           break
       }
     }
-    return this.hasToken && this.refused === undefined && this.permit.isProbe
-      ? this.permit.settleAs(Outcome.success)
-      : undefined
+    const settled =
+      this.hasToken && this.refused === undefined && this.permit.isProbe
+        ? this.permit.settleAs(Outcome.success)
+        : undefined
+    return counted === undefined || settled === undefined ? (counted ?? settled) : Effect.andThen(counted, settled)
   }
 
   left(exit: Exit.Exit<unknown, unknown>): void {
@@ -128,6 +136,7 @@ export const watched = <Part extends StreamedPart>(
   stream: Stream.Stream<Part, unknown>,
   subject: Subject,
   limits: StreamLimits,
+  tokens: Tokens,
   runsTools: boolean
 ): Stream.Stream<Part, unknown, BreakerStore> =>
   Stream.unwrap(
@@ -135,7 +144,7 @@ export const watched = <Part extends StreamedPart>(
       Effect.acquireRelease(
         Effect.map(
           Effect.mapError(admitAs(subject, Infinity), (open) => rejectedBy(method, open)),
-          (permit) => new Streamed(permit, subject.classify as NonNullable<Subject["classify"]>, runsTools)
+          (permit) => new Streamed(permit, subject.classify as NonNullable<Subject["classify"]>, runsTools, tokens)
         ),
         (streamed, exit) => streamed.settle(exit)
       ),

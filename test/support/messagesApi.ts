@@ -229,12 +229,12 @@ export const messagesModel = (origin: string, model: string, provider = "message
   ).pipe(Layer.provide(FetchHttpClient.layer))
 
 export const embeddings = (
-  embedMany: (inputs: ReadonlyArray<string>) => Effect.Effect<Array<Array<number>>, AiError.AiError>
+  embedMany: (inputs: ReadonlyArray<string>) => Effect.Effect<Array<Array<number>>, AiError.AiError>,
+  inputTokens?: number
 ) =>
   Layer.effect(
     EmbeddingModel.EmbeddingModel,
     EmbeddingModel.make({
-      embedMany: ({ inputs }) =>
-        Effect.map(embedMany(inputs), (results) => ({ results, usage: { inputTokens: undefined } }))
+      embedMany: ({ inputs }) => Effect.map(embedMany(inputs), (results) => ({ results, usage: { inputTokens } }))
     })
   )
