@@ -1,4 +1,3 @@
-import * as TxRef from "effect/TxRef"
 import * as Circuit from "../core/Circuit.ts"
 import { LiveEvidence } from "../core/evidence.ts"
 import { AdaptiveLimit } from "../core/limit.ts"
@@ -8,6 +7,7 @@ import type { Policy } from "../policy/policy.ts"
 import type { Policies } from "../policy/settings.ts"
 import type { Transition } from "../shapes/BreakerEvent.ts"
 import type { RetryBudget } from "./budget.ts"
+import { ControlRef } from "./controlRef.ts"
 import type { Durations } from "./durations.ts"
 import type { EventLoop } from "./eventLoop.ts"
 import type { FleetState } from "./fleetState.ts"
@@ -145,7 +145,7 @@ export interface NameState {
 export class LiveCircuit implements Totals {
   readonly group: Group
   readonly key: string | undefined
-  readonly control: TxRef.TxRef<Circuit.Circuit> = TxRef.makeUnsafe<Circuit.Circuit>(Circuit.initial)
+  readonly control = new ControlRef()
   private readonly evidence: LiveEvidence
   private evidenceEpoch = 0
   private evidenceBegan = 0

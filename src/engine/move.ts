@@ -52,7 +52,7 @@ const wakeable = Promise.resolve()
 const commit = ({ control }: LiveCircuit, to: Circuit.Circuit): void => {
   control.version++
   control.value = to
-  if (control.pending.size === 0) return
+  if (!control.hasPending) return
   const waiting = [...control.pending.values()]
   control.pending.clear()
   // The fibers that wait must not run in the middle of a move.
