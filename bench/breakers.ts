@@ -2,7 +2,7 @@
  * Measures how much time and memory a protected call takes with this library and with others, and how long the import takes.
  *
  *     npm run bench              prints all figures, and whether each bar is met
- *     npm run bench -- --write   also writes bench/results/breakers.json, and the tables of the README and docs/performance.md
+ *     npm run bench -- --write   also writes bench/results/breakers.json, and the tables of the README, docs/performance.md and docs/performance-figures.md
  *     npm run bench -- --json    prints JSON instead
  *     npm run bench -- --quick   only checks that it works; too short to judge by
  *     npm run bench -- --tables  measures nothing, and writes the tables again from bench/results/breakers.json

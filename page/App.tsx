@@ -1,9 +1,11 @@
+import type { ComponentChildren } from "preact"
 import { useEffect, useMemo, useRef, useState } from "preact/hooks"
 import { duration } from "../src/dashboard/duration.ts"
 import type { ActionRequest, ActionResponse, CircuitDetail, CircuitView, PageView } from "../src/dashboard/view.ts"
-import { Circuit } from "./Circuit.tsx"
 import type { Connected } from "./connection.ts"
 import { clock, count } from "./format.ts"
+import { useGrowing } from "./growing.ts"
+import { LazyCircuit, loadCircuit } from "./LazyCircuit.tsx"
 import { type Choice, names, type State, states, tally, troubles } from "./model.ts"
 import { Names } from "./Names.tsx"
 import { addressOf, StateMark, words } from "./parts.tsx"
@@ -56,6 +58,9 @@ const Health = ({ lostAt, view }: { readonly lostAt: number | undefined; readonl
   )
 }
 
+/** Draws its content after what is above it, so that the first screen does not block the page. */
+const Later = ({ children }: { readonly children: ComponentChildren }) => (useGrowing(1, 0) === 0 ? null : children)
+
 /** `/` begins a search, and Escape ends it, wherever the focus is. */
 const useSearchKeys = (clear: () => void) => {
   const field = useRef<HTMLInputElement>(null)
@@ -91,6 +96,12 @@ export const App = ({ lostAt, server, view }: Connected & { readonly server: Ser
   useEffect(() => {
     document.title = openCount === 0 ? "effect-fuse" : `(${openCount}) effect-fuse`
   }, [openCount])
+  const hasView = view !== undefined
+  useEffect(() => {
+    if (!hasView) return
+    const timer = setTimeout(() => loadCircuit().catch(() => undefined), 2_000)
+    return () => clearTimeout(timer)
+  }, [hasView])
   if (view === undefined)
     return <p class="loading">{lostAt === undefined ? "Loading…" : "The server does not answer."}</p>
   const chosen = address.startsWith("#/circuit/") ? view.circuits.find((one) => addressOf(one) === address) : undefined
@@ -119,7 +130,7 @@ export const App = ({ lostAt, server, view }: Connected & { readonly server: Ser
             </p>
           </main>
         ) : (
-          <Circuit
+          <LazyCircuit
             key={chosen.id}
             circuit={chosen}
             every={view.every}
@@ -158,13 +169,15 @@ export const App = ({ lostAt, server, view }: Connected & { readonly server: Ser
             />
           </div>
           {choice.state !== "Closed" && <Troubles troubles={down} steering={steering} />}
-          <Strip view={view} />
-          {view.leftOut > 0 && (
-            <p class="more">
-              {count(view.leftOut, "more circuit")} than this page can show. The command line lists all.
-            </p>
-          )}
-          <Names circuits={all} choice={choice} onSort={(sort) => choose({ ...choice, sort })} />
+          <Later>
+            <Strip view={view} />
+            {view.leftOut > 0 && (
+              <p class="more">
+                {count(view.leftOut, "more circuit")} than this page can show. The command line lists all.
+              </p>
+            )}
+            <Names circuits={all} choice={choice} onSort={(sort) => choose({ ...choice, sort })} />
+          </Later>
         </main>
       )}
       {asked !== undefined && (

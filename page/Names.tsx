@@ -1,11 +1,13 @@
 import { memo } from "preact/compat"
-import { useState } from "preact/hooks"
+import { useEffect, useState } from "preact/hooks"
 import type { CircuitView } from "../src/dashboard/view.ts"
-import { count, percent, rate, took } from "./format.ts"
+import { percent, rate, took } from "./format.ts"
+import { useGrowing } from "./growing.ts"
 import { type Choice, failureShare, type Sort } from "./model.ts"
 import { addressOf, Name, Sparkline, StateMark, words } from "./parts.tsx"
 
-const page = 50
+/** The rows of one page of the table. A browser lays out the whole table again whenever a cell changes. */
+const pageRows = 50
 
 const Row = memo(({ circuit }: { readonly circuit: CircuitView }) => {
   const { keys, keysDown, processes, state, traffic } = circuit
@@ -74,7 +76,13 @@ export const Names = ({
   readonly choice: Choice
   readonly onSort: (sort: Sort) => void
 }) => {
-  const [shown, show] = useState(page)
+  const [from, setFrom] = useState(0)
+  useEffect(() => setFrom(0), [choice])
+  const { length } = circuits
+  // The list may have become shorter.
+  const first = Math.min(from, Math.max(0, Math.ceil(length / pageRows) - 1) * pageRows)
+  const last = Math.min(first + pageRows, length)
+  const drawn = useGrowing(last - first)
   const header = (title: string, sort: Sort | undefined) => (
     <th
       key={title}
@@ -108,19 +116,24 @@ export const Names = ({
           </tr>
         </thead>
         <tbody>
-          {circuits.slice(0, shown).map((circuit) => (
+          {circuits.slice(first, first + drawn).map((circuit) => (
             <Row key={circuit.id} circuit={circuit} />
           ))}
         </tbody>
       </table>
-      {circuits.length === 0 && <p class="more">No circuit matches.</p>}
-      {circuits.length > shown && (
-        <p class="more">
-          <button type="button" onClick={() => show(shown + page)}>
-            Show {count(Math.min(page, circuits.length - shown), "more circuit")}
-          </button>{" "}
-          of {circuits.length.toLocaleString("en-US")}
-        </p>
+      {length === 0 && <p class="more">No circuit matches.</p>}
+      {length > pageRows && (
+        <nav class="pager" aria-label="Pages of the table">
+          <button type="button" disabled={first === 0} onClick={() => setFrom(first - pageRows)}>
+            Previous
+          </button>
+          <span aria-live="polite">
+            {(first + 1).toLocaleString("en-US")} to {last.toLocaleString("en-US")} of {length.toLocaleString("en-US")}
+          </span>
+          <button type="button" disabled={last >= length} onClick={() => setFrom(first + pageRows)}>
+            Next
+          </button>
+        </nav>
       )}
     </section>
   )

@@ -1,6 +1,8 @@
 import { memo } from "preact/compat"
+import { useState } from "preact/hooks"
 import type { CircuitView } from "../src/dashboard/view.ts"
 import { count, percent, rate } from "./format.ts"
+import { useGrowing } from "./growing.ts"
 import { failureShare, type Trouble } from "./model.ts"
 import { addressOf, Name, Since, Sparkline, StateBadge, StateMark, Until, words } from "./parts.tsx"
 
@@ -53,7 +55,7 @@ const Buttons = ({ circuit, steering }: { readonly circuit: CircuitView; readonl
 
 const mostKeys = 100
 
-/** The keys of a name that are not closed. */
+/** The keys of a name that are not closed. They are drawn while the list is open. */
 const Keys = ({
   circuit,
   keys,
@@ -62,29 +64,50 @@ const Keys = ({
   readonly circuit: CircuitView
   readonly keys: ReadonlyArray<CircuitView>
   readonly steering: Steering
-}) => (
-  <details class="below">
-    <summary>
-      {count(circuit.keysDown, "key")} of {Math.max(circuit.keys, circuit.keysDown).toLocaleString("en-US")} not closed
-    </summary>
-    <ul>
-      {keys.slice(0, mostKeys).map((one) => (
-        <li key={one.id}>
-          <StateMark state={one.state} />
-          <span class="hidden">{words[one.state]}: </span>
-          <a href={addressOf(one)}>
-            <Name circuit={one} />
-          </a>
-          <span class="why">
-            <bdi>{one.why}</bdi>
-          </span>
-          {steering.allowed && <Buttons circuit={one} steering={steering} />}
-        </li>
-      ))}
-    </ul>
-    {circuit.keysDown > mostKeys && <p class="more">Search to find the others.</p>}
-  </details>
-)
+}) => {
+  const [isOpen, setOpen] = useState(false)
+  return (
+    <details class="below" onToggle={({ currentTarget }) => setOpen(currentTarget.open)}>
+      <summary>
+        {count(circuit.keysDown, "key")} of {Math.max(circuit.keys, circuit.keysDown).toLocaleString("en-US")} not
+        closed
+      </summary>
+      {isOpen && <KeyList circuit={circuit} keys={keys} steering={steering} />}
+    </details>
+  )
+}
+
+const KeyList = ({
+  circuit,
+  keys,
+  steering
+}: {
+  readonly circuit: CircuitView
+  readonly keys: ReadonlyArray<CircuitView>
+  readonly steering: Steering
+}) => {
+  const drawn = useGrowing(Math.min(keys.length, mostKeys))
+  return (
+    <>
+      <ul>
+        {keys.slice(0, drawn).map((one) => (
+          <li key={one.id}>
+            <StateMark state={one.state} />
+            <span class="hidden">{words[one.state]}: </span>
+            <a href={addressOf(one)}>
+              <Name circuit={one} />
+            </a>
+            <span class="why">
+              <bdi>{one.why}</bdi>
+            </span>
+            {steering.allowed && <Buttons circuit={one} steering={steering} />}
+          </li>
+        ))}
+      </ul>
+      {circuit.keysDown > mostKeys && <p class="more">Search to find the others.</p>}
+    </>
+  )
+}
 
 /** One name that is not closed. */
 const Row = memo(({ steering, trouble }: { readonly trouble: Trouble; readonly steering: Steering }) => {
@@ -146,20 +169,23 @@ export const Troubles = ({
 }: {
   readonly troubles: ReadonlyArray<Trouble>
   readonly steering: Steering
-}) => (
-  <section aria-label="Circuits that are not closed">
-    <h2>Not closed</h2>
-    {troubles.length === 0 ? (
-      <p class="allwell">Every circuit is closed.</p>
-    ) : (
-      <ul class="troubles">
-        {troubles.slice(0, most).map((trouble) => (
-          <Row key={trouble.circuit.id} trouble={trouble} steering={steering} />
-        ))}
-      </ul>
-    )}
-    {troubles.length > most && (
-      <p class="more">and {count(troubles.length - most, "more name")}. Search to find them.</p>
-    )}
-  </section>
-)
+}) => {
+  const drawn = useGrowing(Math.min(troubles.length, most))
+  return (
+    <section aria-label="Circuits that are not closed">
+      <h2>Not closed</h2>
+      {troubles.length === 0 ? (
+        <p class="allwell">Every circuit is closed.</p>
+      ) : (
+        <ul class="troubles">
+          {troubles.slice(0, drawn).map((trouble) => (
+            <Row key={trouble.circuit.id} trouble={trouble} steering={steering} />
+          ))}
+        </ul>
+      )}
+      {troubles.length > most && (
+        <p class="more">and {count(troubles.length - most, "more name")}. Search to find them.</p>
+      )}
+    </section>
+  )
+}

@@ -1,5 +1,5 @@
 /** Receives the whole view from the server, then its changes. */
-import type { Change, PageView } from "../src/dashboard/view.ts"
+import type { Change, MoreMessage, PageView, ViewMessage } from "../src/dashboard/view.ts"
 import { follow } from "./clock.ts"
 import { apply } from "./model.ts"
 
@@ -12,6 +12,8 @@ export interface Connected {
 /** Without a message for this long, the connection is lost: the server sends one at least every 5 seconds. */
 const silentMillis = 12_000
 
+const frameMillis = 16
+
 /**
  * Listens to the server. The browser reconnects by itself. It sends the id of the last event, and the server answers with the missed
  * events. Returns a function that ends the connection.
@@ -22,14 +24,15 @@ export const connect = (url: string, tell: (connected: Connected) => void): (() 
   let heardAt = Date.now()
   let source: EventSource | undefined
   let waiting = false
+  let isFirst = true
   const report = () => {
     if (waiting) return
     waiting = true
-    // Several messages in one frame are drawn once.
-    requestAnimationFrame(() => {
+    // Several messages at once are drawn once. A timer also draws in a hidden tab, whose title shows how many circuits are open.
+    setTimeout(() => {
       waiting = false
       tell({ view, lostAt })
-    })
+    }, frameMillis)
   }
   const heard = (at: number) => {
     heardAt = Date.now()
@@ -41,11 +44,28 @@ export const connect = (url: string, tell: (connected: Connected) => void): (() 
     lostAt ??= heardAt
     report()
   }
+  /** A view whose circuits have not all arrived. */
+  let partial: PageView | undefined
+  let missing = 0
+  const received = (part: PageView, rest: number) => {
+    missing = rest
+    partial = rest > 0 ? part : undefined
+    // The first view is shown while it grows. A later one replaces the whole screen, so it is shown when it is complete.
+    if (rest === 0 || isFirst) view = part
+    if (rest === 0) isFirst = false
+    heard(part.at)
+  }
   const open = () => {
     source = new EventSource(url)
+    partial = undefined
     source.addEventListener("view", ({ data }) => {
-      view = JSON.parse(data) as PageView
-      heard(view.at)
+      const { rest, ...part } = JSON.parse(data) as ViewMessage
+      received(part, rest)
+    })
+    source.addEventListener("more", ({ data }) => {
+      const { circuits } = JSON.parse(data) as MoreMessage
+      if (partial === undefined) return
+      received({ ...partial, circuits: [...partial.circuits, ...circuits] }, missing - circuits.length)
     })
     source.addEventListener("change", ({ data }) => {
       const change = JSON.parse(data) as Change

@@ -331,6 +331,7 @@ describe("the page of a fleet on Redis", () => {
       const own = yield* connection(redis)
       const made = Effect.provideContext(RedisStore.make({}), own)
       const store = yield* Effect.orDie(made)
+      const nameOf = (n: number) => `circuit-${n.toString().padStart(4, "0")}`
       const beat = (round: number) =>
         Effect.forEach(
           Array.from({ length: 200 }, (_, i) => i),
@@ -338,7 +339,7 @@ describe("the page of a fleet on Redis", () => {
             const names = Array.from({ length: 50 }, (_, j) => {
               const calls = 100 + ((i * 7 + j * 13 + round * 31) % 50)
               return {
-                ...{ name: `circuit-${((i % 20) * 50 + j).toString().padStart(4, "0")}`, calls, successes: calls - 3 },
+                ...{ name: nameOf((i % 20) * 50 + j), calls, successes: calls - 3 },
                 ...{ failures: 3, rejected: 0, slow: 0, passed: 0, inFlight: 1, keys: 0, notClosed: 0 },
                 ...{ limit: undefined, p50: 12, p95: 80, worst: [] }
               }
@@ -349,7 +350,7 @@ describe("the page of a fleet on Redis", () => {
           { concurrency: 20, discard: true }
         )
       yield* Effect.orDie(beat(0))
-      for (let i = 0; i < 40; i++) yield* Effect.orDie(Operator.open(store, `circuit-${i * 25}`.padEnd(9, "0")))
+      for (let i = 0; i < 40; i++) yield* Effect.orDie(Operator.open(store, nameOf(i * 25)))
       const { pid, url } = yield* serving(["--redis", redis])
       const page = yield* open(shared.chrome, "about:blank")
       yield* say(() =>
@@ -375,6 +376,15 @@ describe("the page of a fleet on Redis", () => {
         `1,000 circuits, 200 processes: server ${(share * 100).toFixed(1)} % of a core; tasks over 50 ms while it loads: ${first}; afterwards: ${later}`
       )
       assert.match(yield* say(() => page.locator(".source").innerText()), /200 processes/)
+      // The table has pages, so that its size does not depend on the number of circuits.
+      yield* say(() => page.getByText("1 to 50 of 1,000").waitFor())
+      for (let i = 0; i < 19; i++) yield* say(() => page.getByRole("button", { name: "Next" }).click())
+      yield* say(() => page.getByText("951 to 1,000 of 1,000").waitFor())
+      yield* say(() => page.getByRole("link", { name: "circuit-0999" }).waitFor())
+      assert.strictEqual(yield* say(() => page.getByRole("button", { name: "Next" }).isDisabled()), true)
+      assert.strictEqual(yield* say(() => page.locator("tbody tr").count()), 50)
+      yield* say(() => page.getByRole("searchbox").fill("circuit-0007"))
+      yield* say(() => page.getByRole("link", { name: "circuit-0007" }).waitFor())
       // The machine may be busy with other tests: the bound is generous.
       assert.isBelow(Math.max(0, ...first), 1_000)
       assert.isBelow(Math.max(0, ...later), 400)

@@ -81,7 +81,7 @@ describe.each(kinds)("The digests of processes on %s", (kind) => {
       assert.strictEqual(
         error,
         'The store knows no circuit named "paymnets". Did you mean "payments"?\n' +
-          "The live process does not use this name. If it is right, add --new.\n"
+          "The live process does not use this name. If the name is right, add --new.\n"
       )
       const shown = yield* runs(0, ["show", "payments", ...flags])
       assert.match(shown.out, /^"payments" is closed\. 1 process uses it: \d+ calls\/s, \d+(\.\d)?% of them failed\.$/m)

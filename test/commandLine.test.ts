@@ -460,7 +460,7 @@ describe("A question", () => {
   )
 
   live(
-    "is put before release ends what another operator has set, and not for the operator's own",
+    "is asked before release ends an override of another operator, and not for the operator's own",
     Effect.gen(function* () {
       const { flags, outside } = yield* ready("Redis")
       const set = { actor: "ann", reason: "migration\u001b[2J" }
@@ -469,6 +469,7 @@ describe("A question", () => {
       yield* Operator.isolate(outside, "ours", set)
       yield* Operator.disable(outside, "ours", { actor: "bob" })
       const refused = yield* runs(1, ["release", "ours", "--actor", "bob", ...flags], { input: "y\n" })
+      assert.match(refused.error, /^release will end an override of "ours" that another operator has set: /)
       assert.match(refused.error, /Isolated by ann since \d{4}-[\dT:.-]+Z until it is released: migration/)
       assert.notInclude(refused.error, "by bob")
       assert.notInclude(refused.error, "\u001b")

@@ -102,8 +102,8 @@ describe("the dashboard and the alerts", () => {
     })
   )
 
-  it("are described in operations.md: each alert with the time that it must hold", () => {
-    const rows = read("operations.md").matchAll(/^\| `(Circuit\w+)` \| [^|]+ \| (\w+) \|/gm)
+  it("are described in alerts.md: each alert with the time that it must hold", () => {
+    const rows = read("alerts.md").matchAll(/^\| `(Circuit\w+)` \| [^|]+ \| (\w+) \|/gm)
     assert.deepStrictEqual(
       Array.from(rows, ([, name, hold]) => [name, hold]),
       holds

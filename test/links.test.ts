@@ -16,7 +16,8 @@ const pages = [
   "docs/patterns",
   "docs/promises",
   "docs/resilience",
-  "examples"
+  "examples",
+  "test"
 ].flatMap(pagesIn)
 
 /** What a heading is called in a link. */

@@ -5,7 +5,7 @@ import type { Bar, Earlier, Result } from "./result.ts"
 /* The figures in the documentation. They are written between comments of the form `<!-- bench:name -->` and `<!-- /bench -->`. */
 
 /** The pages with figures of the benchmark. */
-export const pages: ReadonlyArray<string> = ["README.md", "docs/performance.md"]
+export const pages: ReadonlyArray<string> = ["README.md", "docs/performance.md", "docs/performance-figures.md"]
 
 type Cell = string | undefined
 
@@ -159,7 +159,13 @@ const sync = (result: Result, earlier: Earlier): string => {
   const changed = new Map(changes(result.nanosPerCall, earlier).map((change) => [change.name, change]))
   const names = Object.keys(earlier.nanosPerCall).filter((name) => !/promise|async|cockatiel|opossum/.test(name))
   return table(
-    ["around an effect that succeeds at once", "CPU time", "beside `Effect.onExit`", "wall time beside it", "before"],
+    [
+      "around an effect that succeeds at once",
+      "CPU time",
+      "CPU time, relative to `Effect.onExit`",
+      "wall time, relative to `Effect.onExit`",
+      "the same, earlier benchmark"
+    ],
     names.map((name) => [
       name,
       nanos(name),
@@ -174,7 +180,7 @@ const value = ({ limit }: Bar, number: number): string => (limit >= 100 ? whole(
 
 const bars = ({ bars }: Result): string =>
   table(
-    ["bar", "measured", "quartiles of the rounds", ""],
+    ["limit", "measured", "quartiles of the rounds", "result"],
     bars.map((bar) => [
       bar.bar,
       value(bar, bar.value),
@@ -209,7 +215,7 @@ const losses = (result: Result): string => {
     }
   }
   for (const [label, ours, theirs] of effectPairs) compare(label, cpu, nanos, ours, theirs, "Effect's own")
-  return rows.length === 0 ? "Nowhere in this run." : table(["", "effect-fuse", "costs less", "which"], rows)
+  return rows.length === 0 ? "Nowhere in this run." : table(["", "effect-fuse", "the other", "library"], rows)
 }
 
 const machine = ({ cores, cpu, load, node, rounds, versions }: Result): string => {

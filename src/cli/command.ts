@@ -25,7 +25,7 @@ import { countFlag, durationFlag, handle, keyFlag, nameArgument, root, yesFlag }
 
 // Only flags and descriptions are here. The code of a command is loaded when the command runs.
 
-// ---- Look -----------------------------------------------------------------------------------------------------------
+// ---- Inspect --------------------------------------------------------------------------------------------------------
 
 const showModule = () => import("./show.ts")
 
@@ -51,10 +51,10 @@ const list = Command.make(
   handle(async () => (await showModule()).list)
 ).pipe(
   Command.withDescription(
-    "Lists all circuits that are not closed; with --all also the healthy ones, with their traffic"
+    "Lists all circuits that are not closed. With --all, it also lists healthy circuits, and the traffic of each"
   ),
   Command.withExamples([
-    { command: "effect-fuse list --redis redis://localhost:6379", description: "What is open, forced or recovering" },
+    { command: "effect-fuse list --redis redis://localhost:6379", description: "All circuits that are not closed" },
     { command: "effect-fuse list --all --sort calls", description: "All circuits, the busiest first" },
     { command: "effect-fuse list --state open --sort down --limit 10", description: "The ten longest outages" },
     { command: "effect-fuse list --exit-code --json", description: "For a script, with REDIS_URL or DATABASE_URL set" }
@@ -65,7 +65,7 @@ const show = Command.make(
   "show",
   { name: nameArgument, key: keyFlag, sort: sortFlag, limit: limitFlag, wide: wideFlag },
   handle(async () => (await showModule()).show)
-).pipe(Command.withDescription("Shows all that the store has of a circuit and of its keys"))
+).pipe(Command.withDescription("Shows everything that the store knows about a circuit and its keys"))
 
 const watch = Command.make(
   "watch",
@@ -78,7 +78,7 @@ const watch = Command.make(
   handle(async () => (await showModule()).watch)
 ).pipe(
   Command.withDescription(
-    "Lists circuits again whenever they change, until it is interrupted. If output is not a terminal, it prints only changes; with --json a line for each"
+    "Lists circuits again at each change, until it is interrupted. If output is not a terminal, it prints only changes. With --json, each change is one line"
   )
 )
 
@@ -86,11 +86,13 @@ const names = Command.make(
   "names",
   {
     prefix: Argument.optional(
-      Argument.String("prefix").pipe(Argument.withDescription("Only the names that begin with this"))
+      Argument.String("prefix").pipe(Argument.withDescription("Only names that begin with this text"))
     )
   },
   handle(async () => (await import("./overview.ts")).names)
-).pipe(Command.withDescription("Prints the names of all known circuits, one on each line, for completion in a shell"))
+).pipe(
+  Command.withDescription("Prints the names of all known circuits, each on its own line, for completion in a shell")
+)
 
 const history = Command.make(
   "history",
@@ -106,7 +108,7 @@ const history = Command.make(
   },
   handle(async () => (await import("./history.ts")).history)
 ).pipe(
-  Command.withDescription("Shows the transitions of one circuit, or of all, from the trail: the latest first"),
+  Command.withDescription("Shows the latest transitions of one circuit, or of all circuits, from the trail"),
   Command.withExamples([{ command: "effect-fuse history payments --limit 50 --database postgres://localhost/shop" }])
 )
 
@@ -116,7 +118,7 @@ const doctor = Command.make(
   handle(async () => (await import("./doctor.ts")).doctor)
 ).pipe(
   Command.withDescription(
-    "Checks that the store answers, its version, clock, latency, scripts or tables, announcements and contents. Writes a record that expires after 10 seconds"
+    "Checks the store: whether it answers, and its version, clock, latency, scripts or tables, announcements and contents. Writes a record that expires after 10 seconds"
   )
 )
 
@@ -134,7 +136,7 @@ const serve = Command.make(
   ])
 )
 
-// ---- Steer ----------------------------------------------------------------------------------------------------------
+// ---- Operate --------------------------------------------------------------------------------------------------------
 
 const operateModule = () => import("./operate.ts")
 
@@ -154,7 +156,7 @@ const disable = Command.make(
   handle(async () => (await operateModule()).disable)
 ).pipe(
   Command.withDescription(
-    "Lets all calls of a circuit through, in all processes, and does not count them, until it is released"
+    "Lets all calls of a circuit through without counting them, in all processes, until it is released"
   )
 )
 
@@ -162,13 +164,17 @@ const release = Command.make(
   "release",
   { ...target, yes: yesFlag },
   handle(async () => (await operateModule()).release)
-).pipe(Command.withDescription("Ends isolate and disable. It asks before it ends what another operator has set"))
+).pipe(
+  Command.withDescription(
+    "Ends all overrides that isolate and disable have set. It asks before it ends those of another operator"
+  )
+)
 
 const open = Command.make(
   "open",
   { ...target, yes: yesFlag, for: forFlag("30s") },
   handle(async () => (await operateModule()).open)
-).pipe(Command.withDescription("Opens a circuit as a trip would. It probes and closes by itself"))
+).pipe(Command.withDescription("Opens a circuit as a trip does. The circuit then probes and closes by itself"))
 
 const close = Command.make(
   "close",
@@ -180,9 +186,9 @@ const reset = Command.make(
   "reset",
   { ...target, yes: yesFlag },
   handle(async () => (await operateModule()).reset)
-).pipe(Command.withDescription("Makes a circuit as new: closed, without memory of openings, and without an override"))
+).pipe(Command.withDescription("Closes a circuit, ends its overrides and forgets its past openings"))
 
-// ---- Choose ---------------------------------------------------------------------------------------------------------
+// ---- Simulate -------------------------------------------------------------------------------------------------------
 
 const simulate = Command.make(
   "simulate",
@@ -220,12 +226,12 @@ const simulate = Command.make(
     { command: "effect-fuse simulate --trace yesterday.csv --policies policies.json" },
     {
       command: "effect-fuse simulate --scenario brownout --svg brownout.svg",
-      description: "A server that loses half of its capacity, with workers, a queue and callers who give up"
+      description: "A server that loses half of its capacity, with workers, a queue and callers that give up"
     }
   ])
 )
 
-// ---- Keep -----------------------------------------------------------------------------------------------------------
+// ---- Maintain -------------------------------------------------------------------------------------------------------
 
 const transferModule = () => import("./transfer.ts")
 
@@ -271,7 +277,7 @@ const cleanup = Command.make(
   handle(async () => (await transferModule()).cleanup)
 ).pipe(
   Command.withDescription(
-    "Deletes old rows from the trail, in batches. Open and forced circuits are kept, however old"
+    "Deletes old rows from the trail, in batches. It keeps the states of circuits that are not closed"
   ),
   Command.withExamples([{ command: "effect-fuse cleanup --older-than 7d --yes --database postgres://localhost/shop" }])
 )
@@ -281,16 +287,14 @@ const migrate = Command.make(
   { yes: yesFlag },
   handle(async () => (await transferModule()).migrate)
 ).pipe(
-  Command.withDescription(
-    "Creates the missing tables of circuits and of the trail, for programs that have no right to create tables"
-  )
+  Command.withDescription("Creates missing tables for circuits and the trail, for programs that may not create tables")
 )
 
 export const command = root.pipe(
   Command.withSubcommands([
-    { group: "Look", commands: [list, show, watch, names, history, serve, doctor] },
-    { group: "Steer", commands: [isolate, disable, release, open, close, reset] },
-    { group: "Choose", commands: [simulate] },
-    { group: "Keep", commands: [exporting, importing, cleanup, migrate] }
+    { group: "Inspect", commands: [list, show, watch, names, history, serve, doctor] },
+    { group: "Operate", commands: [isolate, disable, release, open, close, reset] },
+    { group: "Simulate", commands: [simulate] },
+    { group: "Maintain", commands: [exporting, importing, cleanup, migrate] }
   ])
 )

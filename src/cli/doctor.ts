@@ -194,7 +194,7 @@ const writing = (store: SharedStore, opened: OpenedServer, circuit: string) => {
         ? ok("records", "wrote and read a record and a ballot")
         : fail(
             "records",
-            "read something else than was written",
+            "read back a value that differs from the one written",
             "Another program writes these keys. Use another --prefix."
           ),
       announced === undefined

@@ -26,13 +26,15 @@ export const stateFlag = Flag.String("state").pipe(
 
 export const patternFlag = Flag.String("name").pipe(
   Flag.withMetavar("PATTERN"),
-  Flag.withDescription("Show only circuits with this name, in which * stands for any characters, such as 'pay*'"),
+  Flag.withDescription(
+    "Show only circuits whose name matches this pattern, such as 'pay*'. * stands for any characters"
+  ),
   Flag.optional
 )
 
 export const sortFlag = Flag.Literals("sort", ["name", "state", "down", "openings", "calls", "failures"]).pipe(
   Flag.withDescription(
-    "The order of the rows: by name, worst state first (state), longest outage first (down), or most openings first. With --all also most calls or failures first"
+    "The order of the rows: name, worst state first (state), longest outage first (down), or most openings first (openings). With --all, also most calls or most failures first"
   ),
   Flag.withDefault("name" as const)
 )
@@ -40,7 +42,7 @@ export const sortFlag = Flag.Literals("sort", ["name", "state", "down", "opening
 export const limitFlag = countFlag("limit", "Show at most this many rows. Default: all").pipe(Flag.optional)
 
 export const allFlag = Flag.Boolean("all").pipe(
-  Flag.withDescription("Show all circuits that a process uses, by name, with their traffic"),
+  Flag.withDescription("Show every name that a process uses, with its traffic"),
   Flag.withDefault(false)
 )
 
@@ -69,7 +71,7 @@ export const reasonFlag = Flag.String("reason").pipe(
 )
 
 export const newFlag = Flag.Boolean("new").pipe(
-  Flag.withDescription("Accept a name that the store does not know"),
+  Flag.withDescription("Accept a name that is not known yet"),
   Flag.withDefault(false)
 )
 

@@ -30,24 +30,31 @@ export interface OperateInput {
 const questions: { readonly [Name in ActionName]?: (all: string, circuit: string, duration: string) => string } = {
   isolate: (all, circuit, duration) => `${all} will reject every call of ${circuit} ${duration}.`,
   disable: (all, circuit, duration) =>
-    `${all} will let every call of ${circuit} through ${duration}, whether it fails or not.`,
-  open: (all, circuit, duration) => `${all} will reject calls of ${circuit} ${duration}, and then probe.`,
-  reset: (all, circuit) => `${all} will close ${circuit} and forget its openings and overrides.`
+    `${all} will let every call of ${circuit} through ${duration}, without counting failures.`,
+  open: (all, circuit, duration) => `${all} will reject calls of ${circuit} ${duration}, and will then probe.`,
+  reset: (all, circuit) => `${all} will close ${circuit}, end its overrides and forget its past openings.`
 }
 
 /** A sentence that lists the overrides of other operators that the action would end. Empty if there are none. */
-const endsOfOthers = (before: Operator.Known | Operator.Unreadable | undefined, actor: string | undefined): string => {
+const endsOfOthers = (
+  action: ActionName,
+  circuit: string,
+  before: Operator.Known | Operator.Unreadable | undefined,
+  actor: string | undefined
+): string => {
   if (before === undefined || before._tag === "Unreadable") return ""
   // An override without an actor may be of another operator.
   const others = before.overrides.filter((one) => one.actor === undefined || one.actor !== actor)
-  return others.length === 0 ? "" : `It ends what another operator has set. ${others.map(overrideText).join(". ")}.`
+  if (others.length === 0) return ""
+  const those = others.length === 1 ? "an override" : `${others.length} overrides`
+  return `${action} will end ${those} of ${circuit} that another operator has set: ${others.map(overrideText).join("; ")}.`
 }
 
 /** Says why a name that is not known may be right. */
 const newAdvice = (overview: Operator.Overview | undefined): string => {
   const { digests = 0, leftOut = 0, processes = 0 } = overview ?? {}
   if (processes > 0 && digests === processes && leftOut === 0) {
-    return `${processes === 1 ? "The live process does not use" : `None of the ${processes} live processes uses`} this name. If it is right, add --new.`
+    return `${processes === 1 ? "The live process does not use" : `None of the ${processes} live processes uses`} this name. If the name is right, add --new.`
   }
   return digests === 0
     ? "A circuit that has never failed is not in the store. If the name is right, add --new."
@@ -80,7 +87,8 @@ const actionCommand = (action: ActionName, take: (typeof Operator)[ActionName]) 
         const millis = input.for && Option.getOrUndefined(input.for)
         const before = yield* asked(opened, () => Operator.inspect(store, name, target))
         const isUnknown = before === undefined && !input.new
-        const ended = overrides === "ended" ? endsOfOthers(before, by(actor).actor) : ""
+        const ended =
+          overrides === "ended" ? endsOfOthers(action, printableCircuit(name, key), before, by(actor).actor) : ""
         if (isUnknown || asks !== undefined) {
           const { processes } = yield* asked(opened, () => Operator.list(store))
           if (isUnknown) yield* refuseUnknown(store, opened, settings, name)
@@ -91,7 +99,7 @@ const actionCommand = (action: ActionName, take: (typeof Operator)[ActionName]) 
           }
         }
         if (asks === undefined && ended !== "") {
-          yield* confirm(`${printableCircuit(name, key)} is forced. ${ended}`, input.yes === true, settings)
+          yield* confirm(ended, input.yes === true, settings)
         }
         const known = yield* asked(opened, () =>
           take(store, name, {

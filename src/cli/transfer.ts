@@ -74,7 +74,7 @@ export const importing = ({ actor, file, yes }: Importing, settings: CommandSett
     const { circuits, unreadable } = yield* withStore(settings, (store, opened) =>
       Effect.andThen(
         confirm(
-          `The circuits of ${fileLabel(file)} will replace those of the same name in ${opened.server.label}.`,
+          `The circuits of ${fileLabel(file)} will replace those with the same names in ${opened.server.label}.`,
           yes,
           settings
         ),

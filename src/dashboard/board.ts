@@ -123,7 +123,11 @@ export class Board {
     return this.transitions.filter((one) => one.name === name && (key === undefined || one.key === key))
   }
 
+  /** The whole content. The circuits that are not closed come first, because a browser receives them first. */
   view(): Omit<PageView, "rights"> {
+    const down: Array<BoardEntry> = []
+    const others: Array<BoardEntry> = []
+    for (const entry of this.entries.values()) (entry.facts.state === "Closed" ? others : down).push(entry)
     return {
       at: this.at,
       every: sampleMillis,
@@ -131,7 +135,7 @@ export class Board {
       source: this.source,
       processes: this.processes,
       reporting: this.reporting,
-      circuits: [...this.entries.values()].map(({ facts, history, traffic }) => ({ ...facts, traffic, history })),
+      circuits: [...down, ...others].map(({ facts, history, traffic }) => ({ ...facts, traffic, history })),
       transitions: this.transitions
     }
   }

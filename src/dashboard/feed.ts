@@ -14,7 +14,7 @@ import type { StoreError } from "../store/SharedStore.ts"
 import { Board, sampleMillis } from "./board.ts"
 import type { Reader } from "./reader.ts"
 import { bounded } from "./texts.ts"
-import type { Change, RightsView } from "./view.ts"
+import type { Change, MoreMessage, RightsView } from "./view.ts"
 
 const readMillis = 1_000
 const readsPerSample = sampleMillis / readMillis
@@ -60,8 +60,14 @@ export interface Feed {
 
 const encoder = new TextEncoder()
 
-const frame = (id: string, event: "view" | "change", data: string): Uint8Array =>
-  encoder.encode(`id: ${id}\nevent: ${event}\nretry: 1000\ndata: ${data}\n\n`)
+const message = (event: "view" | "more" | "change", data: string, id: string | undefined): string =>
+  `${id === undefined ? "" : `id: ${id}\n`}event: ${event}\nretry: 1000\ndata: ${data}\n\n`
+
+/** How many circuits one message contains at most. */
+const circuitsPerMessage = 150
+
+const chunked = <A>(all: ReadonlyArray<A>, size: number): ReadonlyArray<ReadonlyArray<A>> =>
+  Array.from({ length: Math.ceil(all.length / size) }, (_, i) => all.slice(i * size, (i + 1) * size))
 
 /** Whether a change must be sent now. */
 const isNews = ({ circuits, gone, sample, transitions }: Change): boolean =>
@@ -88,16 +94,32 @@ export const makeFeed = (reader: Reader, { always, onChange }: FeedOptions): Eff
     let watchedAt = -Infinity
     let sampled = false
     let problem: string | undefined
-    /** The view as JSON without its first brace, for the message `viewAt`. */
+    /** The view as JSON without its first brace, and the messages with its further circuits, for the message `viewAt`. */
     let viewText = ""
+    let moreText = ""
     let viewAt = -1
 
+    /** Only the last message of a view has an id: a browser that lost the connection before it needs the whole view again. */
     const viewFor = ({ rights }: Pick<Viewer, "rights">): Uint8Array => {
+      const id = `${life}-${seq}`
       if (viewAt !== seq) {
-        viewText = JSON.stringify(board.view()).slice(1)
+        const { circuits, ...view } = board.view()
+        const parts = chunked(circuits, circuitsPerMessage)
+        const [first = [], ...others] = parts
+        viewText = JSON.stringify({ ...view, rest: circuits.length - first.length, circuits: first }).slice(1)
+        moreText = others
+          .map((part, i) =>
+            message(
+              "more",
+              JSON.stringify({ circuits: part } satisfies MoreMessage),
+              i === others.length - 1 ? id : undefined
+            )
+          )
+          .join("")
         viewAt = seq
       }
-      return frame(`${life}-${seq}`, "view", `{"rights":${JSON.stringify(rights)},${viewText}`)
+      const text = `{"rights":${JSON.stringify(rights)},${viewText}`
+      return encoder.encode(message("view", text, moreText === "" ? id : undefined) + moreText)
     }
 
     const send = (viewer: Viewer, bytes: Uint8Array) => {
@@ -114,7 +136,7 @@ export const makeFeed = (reader: Reader, { always, onChange }: FeedOptions): Eff
         for (const viewer of viewers) send(viewer, viewFor(viewer))
         return
       }
-      const bytes = frame(`${life}-${seq}`, "change", JSON.stringify(change))
+      const bytes = encoder.encode(message("change", JSON.stringify(change), `${life}-${seq}`))
       kept.push({ seq, bytes })
       if (kept.length > mostKept) kept.shift()
       for (const viewer of viewers) send(viewer, bytes)

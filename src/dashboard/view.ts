@@ -105,6 +105,19 @@ export interface PageView {
   readonly transitions: ReadonlyArray<TransitionView>
 }
 
+/**
+ * The first message of a stream: the view with its first circuits. `rest` says how many further circuits follow in {@link MoreMessage}s,
+ * so that a browser does not decode and draw thousands of circuits in one step.
+ */
+export interface ViewMessage extends PageView {
+  readonly rest: number
+}
+
+/** Further circuits of the view. */
+export interface MoreMessage {
+  readonly circuits: ReadonlyArray<CircuitView>
+}
+
 /** The traffic of one circuit: the fields of {@link TrafficView}. `null` stands for `undefined`. */
 export type Sample = readonly [
   id: string,
