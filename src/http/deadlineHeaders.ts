@@ -1,4 +1,5 @@
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import * as HttpClient from "effect/http/HttpClient"
 import * as HttpClientRequest from "effect/http/HttpClientRequest"
 import * as HttpEffect from "effect/http/HttpEffect"
@@ -8,7 +9,7 @@ import { type Decoded, optional, positiveMillis, structOrFlag } from "../core/fi
 import { noRetryHeader } from "../engine/classify.ts"
 import type { AnyEffect } from "../engine/timeout.ts"
 import { leftOf, until } from "../resilience/deadlines.ts"
-import { deadlineOf, isDeadlineExceeded } from "../shapes/currentDeadline.ts"
+import { type CallDeadline, deadlineOf, isDeadlineExceeded } from "../shapes/currentDeadline.ts"
 
 /*
  * These are headers of Envoy, because proxies and meshes that are based on Envoy set, forward and respect them. A header has the remaining
@@ -16,11 +17,21 @@ import { deadlineOf, isDeadlineExceeded } from "../shapes/currentDeadline.ts"
  */
 
 /** The remaining time for the request in milliseconds. */
-const timeoutHeader = "x-envoy-expected-rq-timeout-ms"
+export const timeoutHeader = "x-envoy-expected-rq-timeout-ms"
 /** The number of the attempt: 1 for the first. */
-const attemptHeader = "x-envoy-attempt-count"
+export const attemptHeader = "x-envoy-attempt-count"
 
 // ---- The client -----------------------------------------------------------------------------------------------------
+
+/** The headers of a request inside a deadline. */
+export const headersOf = (deadline: CallDeadline, fiber: Fiber.Fiber<unknown, unknown>): Record<string, string> => {
+  const left = leftOf(deadline, fiber)
+  return {
+    [attemptHeader]: String(deadline.attempt),
+    // Rounded up, so that the server does not give up before the client.
+    ...(left === Infinity ? {} : { [timeoutHeader]: String(Math.max(1, Math.ceil(left))) })
+  }
+}
 
 /** Sends the remaining time and the attempt with each request inside a deadline. */
 export const sending = <E, R>(self: HttpClient.HttpClient.With<E, R>): HttpClient.HttpClient.With<E, R> =>
@@ -30,14 +41,9 @@ export const sending = <E, R>(self: HttpClient.HttpClient.With<E, R>): HttpClien
         const deadline = deadlineOf(fiber)
         if (deadline === undefined)
           return self.postprocess(requests as Effect.Effect<HttpClientRequest.HttpClientRequest>)
-        const sent = Effect.map(requests, (request) => {
-          const left = leftOf(deadline, fiber)
-          return HttpClientRequest.setHeaders(request, {
-            [attemptHeader]: String(deadline.attempt),
-            // Rounded up, so that the server does not give up before the client.
-            ...(left === Infinity ? {} : { [timeoutHeader]: String(Math.max(1, Math.ceil(left))) })
-          })
-        })
+        const sent = Effect.map(requests, (request) =>
+          HttpClientRequest.setHeaders(request, headersOf(deadline, fiber))
+        )
         return Effect.map(self.postprocess(sent as Effect.Effect<HttpClientRequest.HttpClientRequest>), (response) => {
           if (response.headers[noRetryHeader] !== undefined) deadline.shared.gaveUp = true
           return response
@@ -56,10 +62,10 @@ const deadlineFields = { max: optional(positiveMillis) }
 
 export const deadlineField = structOrFlag(deadlineFields)
 
-const defaultMaxMillis = 60_000
+export const defaultMaxMillis = 60_000
 
 /** A positive whole number of at most nine digits, or `undefined`. Anyone can send these headers. */
-const numberIn = (value: string | undefined): number | undefined =>
+export const numberIn = (value: string | undefined): number | undefined =>
   value !== undefined && /^[1-9]\d{0,8}$/.test(value) ? Number(value) : undefined
 
 type RequestHandler<R> = Effect.Effect<HttpServerResponse.HttpServerResponse, unknown, R>

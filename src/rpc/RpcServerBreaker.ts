@@ -1,0 +1,309 @@
+/**
+ * A middleware for the servers of Effect's `effect/rpc`. If a circuit or a bulkhead rejects a call, the caller gets a typed
+ * {@link ServiceUnavailable}, which says when to call again.
+ *
+ * ```ts
+ * import { Duration, Effect, pipe, Schema } from "effect"
+ * import { Rpc, RpcGroup, RpcTest } from "effect/rpc"
+ * import { BreakerStore, CircuitBreaker } from "effect-fuse"
+ * import { RpcServerBreaker } from "effect-fuse/rpc"
+ *
+ * class Users extends RpcGroup.make(
+ *   Rpc.make("GetUser", { payload: { id: Schema.Number }, success: Schema.String })
+ * ).middleware(RpcServerBreaker.Middleware) {}
+ *
+ * const handlers = Users.toLayer({
+ *   GetUser: ({ id }) => pipe(Effect.succeed(`user ${id}`), CircuitBreaker.protect("database"), RpcServerBreaker.orUnavailable)
+ * })
+ *
+ * const program = Effect.gen(function* () {
+ *   const client = yield* RpcTest.makeClient(Users)
+ *   yield* CircuitBreaker.isolate("database", { for: "1 minute" })
+ *   return yield* Effect.flip(client.GetUser({ id: 1 }))
+ * })
+ * const error = await Effect.runPromise(program.pipe(
+ *   Effect.scoped,
+ *   Effect.provide([handlers, RpcServerBreaker.layer()]),
+ *   Effect.provide(BreakerStore.layerMemory)
+ * ))
+ * error.message // => "The service is unavailable: its circuit \"database\" rejects calls, retry after 1m"
+ * ```
+ *
+ * `effect/rpc` is unstable: this module is tested with Effect 4.1.0.
+ */
+import * as Cause from "effect/Cause"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import { identity } from "effect/Function"
+import type { Headers } from "effect/http/Headers"
+import * as Layer from "effect/Layer"
+import type * as Rpc from "effect/rpc/Rpc"
+import * as RpcMiddleware from "effect/rpc/RpcMiddleware"
+import * as RpcSchema from "effect/rpc/RpcSchema"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import type { BreakerStore } from "../breaker/BreakerStore.ts"
+import { keyOrFunction } from "../breaker/options.ts"
+import { guard, inlinePolicy, toSubject } from "../breaker/protect.ts"
+import {
+  type Decoded,
+  decodeArgument,
+  decodeOptions,
+  type FieldsOf,
+  functionField,
+  optional,
+  textOrEmpty
+} from "../core/fields.ts"
+import * as Outcome from "../core/Outcome.ts"
+import type { AnyEffect } from "../engine/timeout.ts"
+import { attemptHeader, deadlineField, defaultMaxMillis, numberIn, timeoutHeader } from "../http/deadlineHeaders.ts"
+import type * as BreakerPolicy from "../policy/BreakerPolicy.ts"
+import { until } from "../resilience/deadlines.ts"
+import type { BulkheadFull } from "../shapes/BulkheadFull.ts"
+import type { CircuitOpen } from "../shapes/CircuitOpen.ts"
+import { isDeadlineExceeded } from "../shapes/currentDeadline.ts"
+import { keeping } from "./kept.ts"
+import { deadlineExceeded, isRejected, type Rejected, ServiceUnavailable, unavailable } from "./unavailable.ts"
+
+export {
+  /**
+   * The answer to a call that a circuit, a bulkhead or a deadline stopped.
+   *
+   * @category errors
+   */
+  ServiceUnavailable
+} from "./unavailable.ts"
+
+/**
+ * The middleware, as the definition of a group names it: `RpcGroup.make(...).middleware(RpcServerBreaker.Middleware)`. It adds
+ * {@link ServiceUnavailable} to the errors of each procedure that the group has so far. Add it after all other middleware, so that it also
+ * answers their rejections. Servers provide it with {@link layer}. Clients need nothing.
+ *
+ * @category middleware
+ */
+export class Middleware extends RpcMiddleware.Service<Middleware>()("effect-fuse/RpcServerBreaker", {
+  error: ServiceUnavailable
+}) {}
+
+// ---- Options --------------------------------------------------------------------------------------------------------
+
+/**
+ * How to read the deadline of a call.
+ *
+ * @category options
+ */
+export interface DeadlineOptions {
+  /** The longest deadline. A call that asks for more time gets this deadline. Default: 1 minute. */
+  readonly max?: Duration.Input | undefined
+}
+
+/**
+ * Configures what the middleware reads.
+ *
+ * @category options
+ */
+export interface Options {
+  /**
+   * Whether the headers of a call set the `Deadline` and the attempt of its handler: `x-envoy-expected-rq-timeout-ms` and
+   * `x-envoy-attempt-count`. `RpcClientBreaker` sends them with `deadline: true`. Invalid values have no effect. Default: `false`, the
+   * middleware does not read the headers.
+   *
+   * At the deadline, the middleware interrupts the handler and answers `ServiceUnavailable`.
+   */
+  readonly deadline?: boolean | DeadlineOptions | undefined
+}
+
+/**
+ * A call as the server sees it.
+ *
+ * @category models
+ */
+export interface ReceivedCall {
+  readonly procedure: string
+  readonly payload: unknown
+  readonly headers: Headers
+}
+
+/**
+ * Configures the circuits around the handlers.
+ *
+ * @category options
+ */
+export interface CircuitOptions extends Options {
+  /** The key of the circuit: a string for all calls, or a function of the call. Default: one circuit for all procedures. */
+  readonly key?: string | ((call: ReceivedCall) => string | undefined) | undefined
+  /** Overrides fields of the policy that `BreakerPolicy` has for this name. */
+  readonly policy?: BreakerPolicy.Input | undefined
+  /** Classifies the end of a handler. Default: {@link classify}, which a custom function may call for the remaining cases. */
+  readonly classify?:
+    | ((exit: Exit.Exit<unknown, unknown>) => Outcome.Outcome | Effect.Effect<Outcome.Outcome>)
+    | undefined
+}
+
+// ---- Rejections -----------------------------------------------------------------------------------------------------
+
+/** The rejection in a cause, unless the cause also has another error. */
+const rejectionIn = (cause: Cause.Cause<unknown>): Rejected | undefined => {
+  let found: Rejected | undefined
+  for (const reason of cause.reasons) {
+    if (reason._tag === "Interrupt") continue
+    const error = reason._tag === "Die" ? reason.defect : reason.error
+    if (!isRejected(error)) return undefined
+    found ??= error
+  }
+  return found
+}
+
+/**
+ * Classifies the end of a handler:
+ *
+ * - Success: an answer, and a typed error of the procedure.
+ * - Failure: a defect.
+ * - Ignored: an interruption, also by the caller; a rejection by another circuit or a bulkhead; `ServiceUnavailable` of another service.
+ *
+ * @category classifiers
+ */
+export const classify = (exit: Exit.Exit<unknown, unknown>): Outcome.Outcome => {
+  if (Exit.isSuccess(exit)) return Outcome.success
+  if (rejectionIn(exit.cause) !== undefined || Cause.hasInterruptsOnly(exit.cause)) return Outcome.ignored
+  return Cause.hasDies(exit.cause) ? Outcome.failure() : Outcome.success
+}
+
+/** Whether a procedure has this error in its own schema, so that the server can send it as it is. */
+const declaring = (): ((rpc: Rpc.AnyWithProps, error: unknown) => boolean) => {
+  const known = new WeakMap<Rpc.AnyWithProps, (error: unknown) => boolean>()
+  return (rpc, error) => {
+    let isDeclared = known.get(rpc)
+    if (isDeclared === undefined) {
+      const { errorSchema, successSchema } = rpc
+      const own = RpcSchema.isStreamSchema(successSchema)
+        ? Schema.Union([errorSchema, successSchema.error])
+        : errorSchema
+      isDeclared = Schema.is(own)
+      known.set(rpc, isDeclared)
+    }
+    return isDeclared(error)
+  }
+}
+
+type Unavailability = CircuitOpen | BulkheadFull | ServiceUnavailable
+
+/**
+ * Takes `CircuitOpen`, `BulkheadFull` and `ServiceUnavailable` out of the errors of a handler. They become defects, and the middleware answers
+ * them with {@link ServiceUnavailable}. A handler may be an effect or a stream.
+ *
+ * @category handlers
+ */
+// biome-ignore format: one line each
+export const orUnavailable = <S extends Effect.Effect<unknown, unknown, unknown> | Stream.Stream<unknown, unknown, unknown>>(
+  self: S
+): S extends Effect.Effect<infer A, infer E, infer R>
+  ? Effect.Effect<A, Exclude<E, Unavailability>, R>
+  : S extends Stream.Stream<infer A, infer E, infer R>
+    ? Stream.Stream<A, Exclude<E, Unavailability>, R>
+    : never => {
+  const handler: unknown = self
+  return (
+    Effect.isEffect(handler)
+      ? Effect.catch(handler, (error) => (isRejected(error) ? Effect.die(error) : Effect.fail(error)))
+      : Stream.catch(handler as Stream.Stream<unknown, unknown>, (error) =>
+          isRejected(error) ? Stream.die(error) : Stream.fail(error)
+        )
+  ) as never
+}
+
+// ---- The layer ------------------------------------------------------------------------------------------------------
+
+const ownFields = { deadline: optional(deadlineField) } satisfies FieldsOf<Options>
+
+const circuitFields = {
+  ...ownFields,
+  key: optional(keyOrFunction),
+  policy: inlinePolicy,
+  classify: optional(functionField)
+} satisfies FieldsOf<CircuitOptions>
+
+type Received = Parameters<RpcMiddleware.RpcMiddleware<never, never, never>>[1]
+type Around = (handler: AnyEffect, call: Received) => AnyEffect
+
+/** Runs handlers under a circuit. A stream may last long without being slow, so streams are not counted. */
+const guarding = (
+  operation: string,
+  name: string,
+  { classify: read = classify, key, policy }: Omit<Decoded<typeof circuitFields>, "deadline">
+): Around => {
+  const subject = toSubject(operation, name, {
+    key: typeof key === "function" ? undefined : key,
+    policy,
+    classify: read,
+    isFailure: undefined,
+    isIgnored: undefined
+  })
+  return (handler, { headers, payload, rpc }) => {
+    if (RpcSchema.isStreamSchema(rpc.successSchema)) return handler
+    if (typeof key !== "function") return guard(handler, subject)
+    const of = key({ procedure: rpc._tag, payload, headers })
+    return guard(handler, { ...subject, key: decodeArgument(operation, "key", optional(textOrEmpty), of) })
+  }
+}
+
+/** Answers rejections, also at the deadline of the call. */
+const answering = (deadline: Decoded<typeof ownFields>["deadline"], around: Around): Around => {
+  const isDeclared = declaring()
+  const answered = (handler: AnyEffect, { rpc }: Received, hasGivenUp: () => boolean) =>
+    Effect.catchCause(handler, (cause) => {
+      const rejected = rejectionIn(cause)
+      if (rejected === undefined || (!Cause.hasDies(cause) && isDeclared(rpc, rejected))) return Effect.failCause(cause)
+      return Effect.fail(unavailable(rejected, hasGivenUp()))
+    })
+  if (deadline === undefined || deadline === false) {
+    return (handler, call) => answered(around(handler, call), call, () => false)
+  }
+  const { max = defaultMaxMillis } = deadline
+  return (handler, call) =>
+    Effect.suspend(() => {
+      const { headers } = call
+      const millis = numberIn(headers[timeoutHeader])
+      const attempt = numberIn(headers[attemptHeader]) ?? 1
+      const shared = { gaveUp: false }
+      const run = answered(around(handler, call), call, () => shared.gaveUp)
+      return Effect.catch(
+        until(run, millis === undefined ? Infinity : Math.min(millis, max), { attempt, shared }),
+        (error) => Effect.fail(isDeadlineExceeded(error) ? deadlineExceeded(shared.gaveUp) : error)
+      )
+    })
+}
+
+type Run = RpcMiddleware.RpcMiddleware<never, ServiceUnavailable, never>
+
+/**
+ * Provides the {@link Middleware} to a server. Throws a `RangeError` that names the invalid option.
+ *
+ * With a `name`, it also runs the handlers under circuits, as `HttpServerBreaker.layer` does: while a circuit is open, the handler does not
+ * run. Streams are not under these circuits.
+ *
+ * @category middleware
+ */
+export const layer: {
+  (options?: Options): Layer.Layer<Middleware>
+  (name: string, options?: CircuitOptions): Layer.Layer<Middleware, never, BreakerStore>
+} = (...args: ReadonlyArray<unknown>): never => {
+  const operation = "RpcServerBreaker.layer"
+  const [first, second] = args
+  if (typeof first !== "string") {
+    const { deadline } = decodeOptions(operation, ownFields, first)
+    return Layer.succeed(Middleware, answering(deadline, identity) as Run) as never
+  }
+  const { deadline, ...circuits } = decodeOptions(operation, circuitFields, second)
+  const run = answering(deadline, guarding(operation, first, circuits))
+  return Layer.effect(
+    Middleware,
+    Effect.map(
+      keeping,
+      (within): Run =>
+        (handler, call) =>
+          Effect.updateContext(run(handler as AnyEffect, call), within) as never
+    )
+  ) as never
+}
