@@ -21,7 +21,20 @@ export const rootFolders = ["core", "shapes", "policy", "store", "engine", "flee
 
 /** The folders of `src` that the root does not load. Users import each by a path of its own. */
 export const edgeFolders = [
-  ...["operator", "simulator", "connection", "redis", "sql", "audit", "http", "ai", "queue", "effect", "promise"],
+  ...[
+    "operator",
+    "simulator",
+    "connection",
+    "redis",
+    "sql",
+    "dynamo",
+    "audit",
+    "http",
+    "ai",
+    "queue",
+    "effect",
+    "promise"
+  ],
   ...["dashboard", "testing", "cli"]
 ]
 
