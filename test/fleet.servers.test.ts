@@ -13,6 +13,7 @@ import {
   counted,
   dumpOf,
   onDatabase,
+  onDynamo,
   onRedis,
   onServer,
   openMany,
@@ -55,6 +56,9 @@ describe("silence is no consent: 2 of 10 processes fail, and the calls of the ot
     PostgreSQL: postgres,
     "PostgreSQL 4 ms away": onServer("PostgreSQL", 2),
     "PostgreSQL 60 ms away, which is too slow": onServer("PostgreSQL", 30),
+    DynamoDB: () => onDynamo(),
+    "DynamoDB 40 ms away": () => onDynamo({ delay: 20 }),
+    "DynamoDB 600 ms away, which is too slow": () => onDynamo({ delay: 300 }),
     ...databases
   }
   for (const [name, place] of Object.entries(places)) {
@@ -99,6 +103,15 @@ describe("an opening on its way while the store freezes is not carried out when 
         Effect.map(onRedis(), (place) => [place, Effect.as(place.server.pause, { thaw: place.server.resume })] as const)
     ],
     ["PostgreSQL behind a network that delays all packets", () => Effect.map(postgres(), hung)],
+    ["DynamoDB behind a network that delays all packets", () => Effect.map(onDynamo(), hung)],
+    [
+      "DynamoDB that was stopped",
+      () =>
+        Effect.map(
+          onDynamo(),
+          (place) => [place, Effect.as(place.server.pause, { thaw: place.server.resume })] as const
+        )
+    ],
     [
       "PostgreSQL with a lock on the store",
       () =>
@@ -169,7 +182,8 @@ describe("many circuits that fail at once open for all processes, and no process
   const places: ReadonlyArray<readonly [string, number, () => Scoped<Place>]> = [
     ["Redis", 1_000, () => onRedis()],
     ["PostgreSQL", 300, postgres],
-    ["MariaDB", 300, databases.MariaDB]
+    ["MariaDB", 300, databases.MariaDB],
+    ["DynamoDB", 100, () => onDynamo()]
   ]
   for (const [name, count, place] of places) {
     live(
@@ -218,13 +232,13 @@ describe("many circuits that fail at once open for all processes, and no process
 })
 
 describe("a process that starts while thousands of circuits are open knows all of them, and then reads only what changes", () => {
-  const places: Places = { Redis: () => onRedis(), PostgreSQL: postgres, ...databases }
+  const places: Places = { Redis: () => onRedis(), PostgreSQL: postgres, ...databases, DynamoDB: () => onDynamo() }
   for (const [name, place] of Object.entries(places)) {
     live(
       name,
       Effect.gen(function* () {
         const made = yield* place()
-        const count = 2_500
+        const count = name === "DynamoDB" ? 700 : 2_500
         const [writer] = yield* replicasOn(made, 1)
         yield* openMany(
           made,

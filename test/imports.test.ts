@@ -20,6 +20,7 @@ const unstable: ReadonlyArray<readonly [folder: string, users: ReadonlyArray<str
 const optional: ReadonlyArray<readonly [specifier: string, file: string]> = [
   ["redis", "redis/client"],
   ["@effect/sql-pg", "cli/server"],
+  ["@aws-sdk/client-dynamodb", "dynamo/client"],
   ["@effect/platform-node/NodeServices", "cli/program"],
   ["@effect/platform-node/NodeRuntime", "cli/program"],
   ["@effect/platform-node/NodeHttpServer", "cli/serve"]

@@ -17,22 +17,20 @@
  * on one node. Give independent services different prefixes. All keys expire, except the counters of each prefix and the records
  * of overrides without an end.
  */
-import * as Config from "effect/Config"
+import type * as Config from "effect/Config"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Redis from "effect/persistence/Redis"
-import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import * as BreakerStore from "../breaker/BreakerStore.ts"
 import { connecting } from "../connection/connecting.ts"
 import { ofGivenClient, ofOwnClient } from "../connection/judge.ts"
 import { reporting } from "../connection/watched.ts"
-import { type Decoded, decodeOptions, optional } from "../core/fields.ts"
+import { type Decoded, decodeOptions } from "../core/fields.ts"
 import { foreignText } from "../core/foreign.ts"
 import { PolicyError } from "../policy/BreakerPolicy.ts"
-import { decodeFields } from "../shapes/problems.ts"
-import { ofRedis, redisFields } from "../store/options.ts"
+import { ofRedis, orConfigs, redisFields, valuesOf } from "../store/options.ts"
 import type { SharedStore } from "../store/SharedStore.ts"
 import { load as loadPackage } from "./client.ts"
 import { redisUrl } from "./environment.ts"
@@ -206,7 +204,7 @@ export const layerConfig = (
   const given = decodeOptions("RedisStore.layerConfig", configFields, options)
   return Layer.unwrap(
     Effect.gen(function* () {
-      const found = yield* valuesOf(given)
+      const found = yield* valuesOf(ofRedis, given)
       // An invalid variable fails the layer. The layer of the client reads the variables again, because a password may be rotated.
       yield* redisUrl
       const client = yield* Effect.tryPromise({ try: loadPackage, catch: (error) => notInstalled(error) })
@@ -215,33 +213,7 @@ export const layerConfig = (
   )
 }
 
-/** The same options, each of which may be a `Config`. */
-const configFields = Object.fromEntries(
-  Object.entries(ofRedis).map(([name, { decode }]) => [
-    name,
-    optional({
-      optional: false,
-      decode: (input, path, problems) => (Config.isConfig(input) ? input : decode(input, path, problems))
-    })
-  ])
-)
-
-/** The values of options. The value of a `Config` comes from outside: a wrong one is an error of the layer. */
-const valuesOf = (
-  options: Readonly<Record<string, unknown>>
-): Effect.Effect<Decoded<typeof ofRedis>, PolicyError | Config.ConfigError> =>
-  Effect.flatMap(
-    Effect.forEach(Object.entries(options), ([name, one]) =>
-      Effect.map(Config.isConfig(one) ? one : Effect.succeed(one), (value) => [name, value] as const)
-    ),
-    (entries) =>
-      Effect.fromResult(
-        Result.mapError(
-          decodeFields(ofRedis, Object.fromEntries(entries), ""),
-          (problems) => new PolicyError({ problems })
-        )
-      )
-  )
+const configFields = orConfigs(ofRedis)
 
 const notInstalled = (error: unknown): PolicyError =>
   new PolicyError({ problems: [{ path: "redis", message: foreignText(error) }] })

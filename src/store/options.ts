@@ -1,9 +1,21 @@
 import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import { count, expected, flag, optional, positiveMillis, textLike, wordOf } from "../core/fields.ts"
+import * as Result from "effect/Result"
+import {
+  count,
+  type Decoded,
+  expected,
+  flag,
+  type OptionFields,
+  optional,
+  positiveMillis,
+  textLike,
+  wordOf
+} from "../core/fields.ts"
 import { PolicyError } from "../policy/BreakerPolicy.ts"
 import { storeVariable } from "../policy/environment.ts"
+import { decodeFields } from "../shapes/problems.ts"
 
 /** The options of every store. */
 export const ofMemory = { maxCircuits: optional(count) }
@@ -25,6 +37,36 @@ export const redisFields = {
 
 /** The options of a breaker store that shares its circuits on Redis. */
 export const ofRedis = { ...redisFields, ...ofShared }
+
+/** The same options, each of which may be a `Config`. */
+export const orConfigs = (fields: OptionFields): OptionFields =>
+  Object.fromEntries(
+    Object.entries(fields).map(([name, { decode }]) => [
+      name,
+      optional({
+        optional: false,
+        decode: (input, path, problems) => (Config.isConfig(input) ? input : decode(input, path, problems))
+      })
+    ])
+  )
+
+/** The values of options. The value of a `Config` comes from outside: a wrong one is an error of the layer. */
+export const valuesOf = <F extends OptionFields>(
+  fields: F,
+  options: Readonly<Record<string, unknown>>
+): Effect.Effect<Decoded<F>, PolicyError | Config.ConfigError> =>
+  Effect.flatMap(
+    Effect.forEach(Object.entries(options), ([name, one]) =>
+      Effect.map(Config.isConfig(one) ? one : Effect.succeed(one), (value) => [name, value] as const)
+    ),
+    (entries) =>
+      Effect.fromResult(
+        Result.mapError(
+          decodeFields(fields, Object.fromEntries(entries), ""),
+          (problems) => new PolicyError({ problems })
+        )
+      )
+  )
 
 /** The store that `CIRCUIT_BREAKER_STORE` names; `undefined` if the variable is not set. */
 export const storeName = <Name extends string>(

@@ -21,8 +21,8 @@ export const rootFolders = ["core", "shapes", "policy", "store", "engine", "flee
 
 /** The folders of `src` that the root does not load. Users import each by a path of its own. */
 export const edgeFolders = [
-  ...["operator", "simulator", "connection", "redis", "sql", "audit", "http", "rpc", "ai", "queue", "effect"],
-  ...["promise", "dashboard", "testing", "cli"]
+  ...["operator", "simulator", "connection", "redis", "sql", "dynamo", "audit", "http", "rpc", "ai", "queue"],
+  ...["effect", "promise", "dashboard", "testing", "cli"]
 ]
 
 /** PascalCase files and `index.ts` are public. */

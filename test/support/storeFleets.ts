@@ -1,8 +1,11 @@
 import { Effect, Exit, Layer, Scope } from "effect"
 import { BreakerPolicy, BreakerStore, CircuitBreaker, SharedStore } from "effect-fuse"
+import * as DynamoStore from "effect-fuse/DynamoStore"
 import * as RedisStore from "effect-fuse/RedisStore"
 import { type Database, on, onOwn, ours, type Server } from "./databases.ts"
+import { circuitsTable, dynamoClient, dynamoTable } from "./dynamoServer.ts"
 import { exchange } from "./fleet.ts"
+import type { OwnServer } from "./ownServer.ts"
 import { type Connection, connection, type Replica, send, sharedStore, standing, until } from "./redisFleet.ts"
 import { type RedisProxy, redisProxy } from "./redisProxy.ts"
 import { client, redisServer } from "./redisServer.ts"
@@ -78,6 +81,37 @@ export const onDatabase = (database: Database): (() => Make<Place & { readonly s
       return { store: Effect.flatMap(open, sqlFleet.sharedStore), admin, sql }
     })
 }
+
+/** A table of the test's own, in an emulator that processes reach through a wire. */
+export interface DynamoPlace extends WiredPlace {
+  readonly server: OwnServer
+  readonly client: DynamoStore.DynamoClient
+}
+
+export const onDynamo = ({
+  delay = 0,
+  pollInterval = 200
+}: {
+  readonly delay?: number
+  readonly pollInterval?: number
+} = {}): Make<DynamoPlace> =>
+  Effect.gen(function* () {
+    const server = yield* dynamoTable
+    const wire = yield* redisProxy(server.port)
+    const made = (endpoint: string) =>
+      Effect.flatMap(dynamoClient(endpoint, 1), (client) =>
+        Effect.map(DynamoStore.make({ client, table: circuitsTable, pollInterval }), (store) => ({ client, store }))
+      )
+    const { client, store: admin } = yield* made(server.url)
+    yield* wire.delay(delay)
+    return {
+      store: Effect.map(made(wire.url.replace("redis:", "http:")), ({ store }) => store),
+      wire,
+      admin,
+      server,
+      client
+    }
+  })
 
 interface ReplicaOptions extends BreakerStore.SharedOptions {
   readonly policy?: BreakerPolicy.Input

@@ -1,0 +1,209 @@
+/**
+ * Circuits that processes share through a table of Amazon DynamoDB.
+ *
+ * **When to use**
+ *
+ * In functions and services on AWS that have neither Redis nor a database: provide {@link layer} in place of
+ * `BreakerStore.layerMemory`, with the `DynamoDBClient` of your program. If you run Redis, use `RedisStore`: it is cheaper for many
+ * circuits and many processes, and announces changes at once.
+ *
+ * **What it costs**
+ *
+ * A call costs no request. Each process sends one heartbeat (one write, and one for its digest) and one read per `syncInterval`, and one
+ * read per `pollInterval`. When calls fail, an exchange takes four requests, and one more for each circuit that it changes. The size of the
+ * written items grows with the number of processes.
+ *
+ * **What it needs**
+ *
+ * The package `@aws-sdk/client-dynamodb`, and a table that {@link createTable} or your template creates. While DynamoDB cannot be used or
+ * is throttled, each process decides alone.
+ *
+ * **Gotchas**
+ *
+ * - DynamoDB has no clock that a write could be compared with. See the page of this module for what takes its place.
+ * - All items of a prefix are in one partition, which takes 1,000 write units per second.
+ */
+import type * as Config from "effect/Config"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Scope from "effect/Scope"
+import * as BreakerStore from "../breaker/BreakerStore.ts"
+import { type Decoded, decodeOptions, field, optional, positiveMillis, textLike } from "../core/fields.ts"
+import { foreignText } from "../core/foreign.ts"
+import { PolicyError } from "../policy/BreakerPolicy.ts"
+import { ofShared, orConfigs, valuesOf } from "../store/options.ts"
+import type { SharedStore } from "../store/SharedStore.ts"
+import type { DynamoClient, RequestError } from "./client.ts"
+import { load as loadPackage } from "./client.ts"
+import { defaultPollMillis, defaultPrefix, dynamoStore } from "./store.ts"
+import * as tables from "./table.ts"
+
+export type {
+  /**
+   * What the store uses of a `DynamoDBClient` of `@aws-sdk/client-dynamodb`.
+   *
+   * @category models
+   */
+  DynamoClient,
+  /**
+   * A request to DynamoDB failed.
+   *
+   * @category errors
+   */
+  RequestError
+} from "./client.ts"
+
+/**
+ * The location of the circuits.
+ *
+ * @category models
+ */
+export interface TableOptions {
+  /** The name or the ARN of the table. */
+  readonly table: string
+  /** The partition key of all items: letters, digits, `.`, `_`, `-`, `:`. Processes with the same prefix are one fleet. Default: `effect-fuse`. */
+  readonly prefix?: string | undefined
+  /**
+   * How often to read changes of other processes. Each interval varies by up to a fifth. Each read costs a read unit. Default: 1 second.
+   */
+  readonly pollInterval?: Duration.Input | undefined
+}
+
+/**
+ * The options of a shared store on DynamoDB.
+ *
+ * @category models
+ */
+export interface DynamoOptions extends TableOptions {
+  /** A `DynamoDBClient`. The store never closes it. */
+  readonly client: DynamoClient
+}
+
+/**
+ * The options of {@link layer}.
+ *
+ * @category models
+ */
+export interface Options extends BreakerStore.SharedOptions, DynamoOptions {}
+
+const clientField = field<DynamoClient>("a DynamoDBClient", (input) =>
+  typeof input === "object" && input !== null && "send" in input && typeof input.send === "function"
+    ? (input as DynamoClient)
+    : undefined
+)
+const tableField = textLike("the name or the ARN of a table", /^[A-Za-z0-9_.:/-]{3,1024}$/)
+const placeFields = {
+  table: tableField,
+  prefix: optional(textLike("at most 100 letters, digits, ., _, - and :", /^[A-Za-z0-9._:-]{1,100}$/)),
+  pollInterval: optional(positiveMillis)
+}
+const dynamoFields = { client: clientField, ...placeFields }
+const layerFields = { ...dynamoFields, ...ofShared }
+const configFields = { ...placeFields, ...ofShared }
+
+/**
+ * Creates the table if there is none, waits until it is active, and lets DynamoDB delete items that have ended. It may run again. The table is
+ * billed per request.
+ *
+ * @category tables
+ */
+export const createTable = (options: {
+  readonly client: DynamoClient
+  readonly table: string
+}): Effect.Effect<void, RequestError> => {
+  const { client, table } = decodeOptions(
+    "DynamoStore.createTable",
+    { client: clientField, table: tableField },
+    options
+  )
+  return tables.createTable(client, table)
+}
+
+/**
+ * A shared store on DynamoDB, to be combined with others in a `QuorumStore`. Throws a `RangeError` that names every invalid option.
+ *
+ * @category constructors
+ */
+export const make = (options: DynamoOptions): Effect.Effect<SharedStore> =>
+  making(decodeOptions("DynamoStore.make", dynamoFields, options))
+
+const making = ({
+  client,
+  pollInterval = defaultPollMillis,
+  prefix = defaultPrefix,
+  table
+}: Decoded<typeof dynamoFields>): Effect.Effect<SharedStore> =>
+  Effect.flatMap(tables.loaded, (aws) => dynamoStore(client, aws, { table, prefix, pollMillis: pollInterval }))
+
+/**
+ * A breaker store that shares its circuits with all processes that use the same table and the same prefix. Throws a `RangeError` that names
+ * every invalid option.
+ *
+ * ```ts
+ * import { DynamoDBClient } from "@aws-sdk/client-dynamodb"
+ * import * as DynamoStore from "effect-fuse/DynamoStore"
+ *
+ * const Store = DynamoStore.layer({ client: new DynamoDBClient({}), table: "circuits", prefix: "shop" })
+ * ```
+ *
+ * @category layers
+ */
+export const layer = (options: Options): Layer.Layer<BreakerStore.BreakerStore> => {
+  const { client, pollInterval, prefix, table, ...shared } = decodeOptions("DynamoStore.layer", layerFields, options)
+  return Layer.unwrap(
+    Effect.map(making({ client, pollInterval, prefix, table }), (store) => BreakerStore.layerShared(store, shared))
+  )
+}
+
+/**
+ * The options of {@link layerConfig}: each is a value, or a `Config` of one. A `Config.String` of a duration can be short: `30s`.
+ *
+ * @category models
+ */
+export type ConfigOptions = {
+  readonly [K in keyof Omit<Options, "client">]:
+    | Options[K]
+    | Config.Config<Exclude<Options[K], undefined>>
+    | (Duration.Input extends Options[K] ? Config.Config<string> : never)
+}
+
+/**
+ * {@link layer} with a client of its own, which reads its region, credentials and endpoint as every AWS client does: from `AWS_REGION`,
+ * the role of the function, `AWS_ENDPOINT_URL_DYNAMODB` and so on.
+ *
+ * If the value of a `Config` is invalid, the layer fails with a `PolicyError` that names the option.
+ *
+ * ```ts
+ * import { Config } from "effect"
+ * import * as DynamoStore from "effect-fuse/DynamoStore"
+ *
+ * const Store = DynamoStore.layerConfig({ table: Config.String("CIRCUITS_TABLE"), prefix: "shop" })
+ * ```
+ *
+ * @category layers
+ */
+export const layerConfig = (
+  options: ConfigOptions
+): Layer.Layer<BreakerStore.BreakerStore, PolicyError | Config.ConfigError> => {
+  const given = decodeOptions("DynamoStore.layerConfig", orConfigs(configFields), options)
+  return Layer.unwrap(
+    Effect.gen(function* () {
+      const { pollInterval, prefix, table, ...shared } = yield* valuesOf(configFields, given)
+      const client = yield* ownClient
+      const store = yield* making({ client, pollInterval, prefix, table })
+      return BreakerStore.layerShared(store, shared)
+    })
+  )
+}
+
+const ownClient: Effect.Effect<DynamoClient, PolicyError, Scope.Scope> = Effect.gen(function* () {
+  const { DynamoDBClient } = yield* Effect.tryPromise({
+    try: loadPackage,
+    catch: (error) => new PolicyError({ problems: [{ path: "@aws-sdk/client-dynamodb", message: foreignText(error) }] })
+  })
+  return yield* Effect.acquireRelease(
+    Effect.sync(() => new DynamoDBClient({})),
+    (client) => Effect.sync(() => client.destroy())
+  )
+})

@@ -1,0 +1,113 @@
+import * as Effect from "effect/Effect"
+import * as Semaphore from "effect/Semaphore"
+import { type Changed, limits } from "../store/SharedStore.ts"
+import { type DynamoTable, expression, n, queryAll, type RequestError, s } from "./client.ts"
+import type { Hub } from "./hub.ts"
+import { type CircuitRecord, changesIndex, circuitOf, recordFrom, storedAt } from "./records.ts"
+
+/** After this time all changes are read again, also those that were read before: an administrator may have deleted items. */
+const rereadMillis = 300_000
+
+/** A change of a circuit, as this process has read it. */
+interface ReadChange {
+  readonly circuit: string
+  readonly record: CircuitRecord
+}
+
+/**
+ * The latest change of each circuit that is listed, or was a while ago: a copy of the table's index, which a process reads once and then keeps
+ * up to date. A page needs no request beyond that for the hub, unless there are new changes.
+ */
+export class Changes {
+  private readonly table: DynamoTable
+  private readonly lock = Semaphore.makeUnsafe(1)
+  private life = ""
+  /** All changes up to this epoch have been read. */
+  private epoch = 0
+  private readAt = Number.NEGATIVE_INFINITY
+  private trimmed = 0
+  /** Ascending by epoch. */
+  private all = new Map<string, ReadChange>()
+
+  constructor(table: DynamoTable) {
+    this.table = table
+  }
+
+  /** Reads what has changed up to the epoch of the hub. */
+  upTo(hub: Hub, time: number): Effect.Effect<void, RequestError> {
+    return this.lock.withPermits(1)(
+      Effect.suspend(() => {
+        const isOld = time - this.readAt >= rereadMillis || time < this.readAt
+        const isOther = hub.life !== this.life || hub.epoch < this.epoch
+        const from = isOld || isOther ? 0 : this.epoch
+        this.drop(time)
+        if (hub.epoch <= from) {
+          if (isOther) this.begin(hub, time)
+          return Effect.void
+        }
+        return Effect.map(this.query(from, hub.epoch), (found) => {
+          if (from === 0) this.begin(hub, time)
+          for (const [circuit, { record }] of hub.pending?.circuits ?? []) {
+            if (record?.changed === true && record.epoch > from) found.push({ circuit, record })
+          }
+          for (const read of found.sort((a, b) => a.record.epoch - b.record.epoch)) {
+            this.all.delete(read.circuit)
+            this.all.set(read.circuit, read)
+          }
+          this.epoch = hub.epoch
+          this.drop(time)
+        })
+      })
+    )
+  }
+
+  private begin({ life }: Hub, time: number): void {
+    if (life !== this.life) this.trimmed = 0
+    this.life = life
+    this.epoch = 0
+    this.readAt = time
+    this.all = new Map()
+  }
+
+  private query(from: number, to: number): Effect.Effect<Array<ReadChange>, RequestError> {
+    const items = queryAll(this.table, {
+      IndexName: changesIndex,
+      KeyConditionExpression: "#pk = :pk AND #e BETWEEN :from AND :to",
+      ExpressionAttributeNames: expression("#pk #e"),
+      ExpressionAttributeValues: { ":pk": s(this.table.prefix), ":from": n(from + 1), ":to": n(to) }
+    })
+    return Effect.map(items, (found) =>
+      found.flatMap((item) => {
+        const record = recordFrom(item)
+        return record?.changed === true ? [{ circuit: circuitOf(item), record }] : []
+      })
+    )
+  }
+
+  /** Drops what pages need not show: records that have ended, and those that have not been listed for long. */
+  private drop(time: number): void {
+    for (const [circuit, { record }] of this.all) {
+      const { at, epoch, listed, until } = record
+      if (listed ? time < until : time - at < limits.unlistedMillis) continue
+      this.all.delete(circuit)
+      this.trimmed = Math.max(this.trimmed, epoch)
+    }
+  }
+
+  /** The changes after an epoch, ascending. */
+  after(since: number, limit: number, time: number): ReadonlyArray<Changed> {
+    const found: Array<Changed> = []
+    for (const { circuit, record } of this.all.values()) {
+      if (found.length === limit) break
+      const { epoch, listed } = record
+      if (epoch > since) found.push({ circuit, epoch, listed, record: storedAt(record, time) })
+    }
+    return found
+  }
+
+  summary(time: number): { readonly listed: number; readonly trimmed: number } {
+    let listed = 0
+    for (const { record } of this.all.values()) if (record.listed && time < record.until) listed++
+    return { listed, trimmed: this.trimmed }
+  }
+}

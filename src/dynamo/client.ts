@@ -1,0 +1,221 @@
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import type { ServerClock } from "./serverClock.ts"
+
+/**
+ * What the store uses of a `DynamoDBClient` of `@aws-sdk/client-dynamodb`.
+ *
+ * @category models
+ */
+export interface DynamoClient {
+  // The signatures of the AWS client are overloaded and generic: no simpler type accepts them.
+  readonly send: (
+    // biome-ignore lint/suspicious/noExplicitAny: the commands are those of the AWS client
+    command: any,
+    options?: { readonly abortSignal?: AbortSignal }
+    // biome-ignore lint/suspicious/noExplicitAny: each command has its own answer, which this store decodes
+  ) => Promise<any>
+}
+
+export type AwsPackage = typeof import("@aws-sdk/client-dynamodb")
+
+/** Loads the AWS client. The `try` tells bundlers that it may be missing. */
+export const load = async (): Promise<AwsPackage> => {
+  try {
+    return await import("@aws-sdk/client-dynamodb")
+  } catch (cause) {
+    throw new Error("the package @aws-sdk/client-dynamodb is not installed", { cause })
+  }
+}
+
+/** A request failed. */
+export class RequestError extends Data.TaggedError("RequestError")<{ readonly cause: unknown }> {
+  /** Whether the condition of a write does not hold. The write changed nothing. */
+  get isRefused(): boolean {
+    return nameOf(this.cause) === "ConditionalCheckFailedException"
+  }
+}
+
+export const nameOf = (error: unknown): string =>
+  typeof error === "object" && error !== null && "name" in error ? String(error.name) : ""
+
+/** The value of an attribute, as the AWS client writes it. */
+export type AttributeValue =
+  | { readonly S: string }
+  | { readonly N: string }
+  | { readonly BOOL: boolean }
+  | { readonly M: Readonly<Record<string, AttributeValue>> }
+
+export type Item = Readonly<Record<string, AttributeValue | undefined>>
+
+export const s = (text: string): AttributeValue => ({ S: text })
+export const n = (number: number): AttributeValue => ({ N: String(number) })
+
+export const textOf = (value: AttributeValue | undefined): string | undefined =>
+  value !== undefined && "S" in value ? value.S : undefined
+
+/** A whole number of 0 or more; `undefined` for any other value. */
+export const wholeOf = (value: AttributeValue | undefined): number | undefined => {
+  const number = value !== undefined && "N" in value ? Number(value.N) : Number.NaN
+  return Number.isSafeInteger(number) && number >= 0 ? number : undefined
+}
+
+/** The requests that the store sends, and the fields of their answers that it reads. */
+interface Requests {
+  readonly GetItem: { readonly Item?: Item }
+  readonly PutItem: object
+  readonly UpdateItem: { readonly Attributes?: Item }
+  readonly Query: { readonly Items?: ReadonlyArray<Item>; readonly LastEvaluatedKey?: Item }
+  readonly BatchGetItem: {
+    readonly Responses?: Readonly<Record<string, ReadonlyArray<Item>>>
+    readonly UnprocessedKeys?: Readonly<Record<string, { readonly Keys?: ReadonlyArray<Item> }>>
+  }
+}
+
+type SendRequest = <K extends keyof Requests>(
+  kind: K,
+  input: Readonly<Record<string, unknown>>
+) => Effect.Effect<Requests[K], RequestError>
+
+/** The part of the AWS client's middleware that is used: it sees the HTTP response of each attempt. */
+interface CommandStack {
+  readonly add: (
+    middleware: (next: (args: unknown) => Promise<unknown>) => (args: unknown) => Promise<unknown>,
+    options: { readonly step: "deserialize"; readonly priority: "low"; readonly name: string }
+  ) => void
+}
+
+/**
+ * Sends requests. The `Date` header of each response tells the time of the servers. An interruption aborts the request; the servers may
+ * carry it out nevertheless.
+ */
+export const sender = (client: DynamoClient, aws: AwsPackage, clock: ServerClock): SendRequest => {
+  const commands = {
+    GetItem: aws.GetItemCommand,
+    PutItem: aws.PutItemCommand,
+    UpdateItem: aws.UpdateItemCommand,
+    Query: aws.QueryCommand,
+    BatchGetItem: aws.BatchGetItemCommand
+  }
+  return (kind, input) =>
+    Effect.tryPromise({
+      try: (abortSignal) => {
+        const command = new (commands[kind] as new (input: unknown) => { readonly middlewareStack: CommandStack })(
+          input
+        )
+        command.middlewareStack.add(
+          (next) => async (args) => {
+            const sentAt = clock.local()
+            const result = await next(args)
+            clock.note(dateOf(result), sentAt)
+            return result
+          },
+          { step: "deserialize", priority: "low", name: "effectFuseDate" }
+        )
+        return client.send(command, { abortSignal })
+      },
+      catch: (cause) => new RequestError({ cause })
+    })
+}
+
+/** The time in the `Date` header of a response, in milliseconds; NaN if there is none. */
+const dateOf = (result: unknown): number => {
+  const headers = (
+    result as { readonly response?: { readonly headers?: Readonly<Record<string, string>> } } | undefined
+  )?.response?.headers
+  return Date.parse(headers?.["date"] ?? headers?.["Date"] ?? "")
+}
+
+/** One table, and the partition of it that a store uses. */
+export interface DynamoTable {
+  readonly name: string
+  /** The partition key of all items of the store. */
+  readonly prefix: string
+  readonly send: SendRequest
+  readonly clock: ServerClock
+}
+
+export const keyOf = (table: DynamoTable, sk: string): Item => ({ pk: s(table.prefix), sk: s(sk) })
+
+/** An expression with its attribute names. DynamoDB reserves many words, so that every name is given as `#name`. */
+export const expression = (text: string, more: Readonly<Record<string, string>> = {}) => {
+  const found = text.match(/#[a-z]\w*/gi) ?? []
+  return Object.fromEntries(found.map((one) => [one, more[one] ?? one.slice(1)]))
+}
+
+/** Reads one item as it is now. */
+export const get = (table: DynamoTable, sk: string): Effect.Effect<Item | undefined, RequestError> =>
+  Effect.map(
+    table.send("GetItem", { TableName: table.name, Key: keyOf(table, sk), ConsistentRead: true }),
+    ({ Item }) => Item
+  )
+
+/** The most keys in one request. */
+const batchSize = 100
+
+/** The most requests for keys that were not processed, and the first pause before one. The pause doubles. */
+const unprocessedTimes = 5
+const unprocessedMillis = 10
+
+/** Reads items by their sort keys, as they are now. */
+export const getAll = (
+  table: DynamoTable,
+  sks: ReadonlyArray<string>
+): Effect.Effect<ReadonlyMap<string, Item>, RequestError> => {
+  const read = (
+    keys: ReadonlyArray<Item>,
+    found: Map<string, Item>,
+    times: number
+  ): Effect.Effect<void, RequestError> =>
+    Effect.flatMap(
+      table.send("BatchGetItem", { RequestItems: { [table.name]: { Keys: keys, ConsistentRead: true } } }),
+      ({ Responses, UnprocessedKeys }) => {
+        for (const item of Responses?.[table.name] ?? []) found.set(textOf(item["sk"]) ?? "", item)
+        const left = UnprocessedKeys?.[table.name]?.Keys ?? []
+        if (left.length === 0) return Effect.void
+        return times === 0
+          ? Effect.fail(new RequestError({ cause: new Error("the table is throttled: keys were not processed") }))
+          : Effect.andThen(
+              Effect.sleep(unprocessedMillis * 2 ** (unprocessedTimes - times)),
+              read(left, found, times - 1)
+            )
+      }
+    )
+  return Effect.suspend(() => {
+    const found = new Map<string, Item>()
+    const parts: Array<ReadonlyArray<Item>> = []
+    for (let i = 0; i < sks.length; i += batchSize) {
+      parts.push(sks.slice(i, i + batchSize).map((sk) => keyOf(table, sk)))
+    }
+    return Effect.as(
+      Effect.forEach(parts, (keys) => read(keys, found, unprocessedTimes), { concurrency: 2, discard: true }),
+      found
+    )
+  })
+}
+
+/** Reads all items of a query, or at most `limit`, as they are now. */
+export const queryAll = (
+  table: DynamoTable,
+  query: Readonly<Record<string, unknown>>,
+  limit = Infinity
+): Effect.Effect<ReadonlyArray<Item>, RequestError> => {
+  const read = (
+    found: ReadonlyArray<Item>,
+    start: Item | undefined
+  ): Effect.Effect<ReadonlyArray<Item>, RequestError> =>
+    Effect.flatMap(
+      table.send("Query", {
+        TableName: table.name,
+        ConsistentRead: true,
+        ...query,
+        ...(limit === Infinity ? {} : { Limit: limit - found.length }),
+        ...(start === undefined ? {} : { ExclusiveStartKey: start })
+      }),
+      ({ Items = [], LastEvaluatedKey }) => {
+        const all = [...found, ...Items]
+        return LastEvaluatedKey === undefined || all.length >= limit ? Effect.succeed(all) : read(all, LastEvaluatedKey)
+      }
+    )
+  return read([], undefined)
+}

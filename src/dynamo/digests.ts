@@ -1,0 +1,73 @@
+import * as Effect from "effect/Effect"
+import { type DigestsAnswer, type Exchange, limits } from "../store/SharedStore.ts"
+import { type DynamoTable, expression, type Item, keyOf, n, type RequestError, s, textOf } from "./client.ts"
+import { type Hub, liveVoter } from "./hub.ts"
+import { deletedAt } from "./records.ts"
+
+/** A digest has an item of its own, because the digests of all processes do not fit into one. It counts while its voter lives. */
+export const digestKey = (voter: string): string => `d#${voter}`
+
+/** DynamoDB deletes a digest that is older than this. */
+const keptMillis = 86_400_000
+
+/** Writes the digest of a live voter. If it fails, the next heartbeat brings another one. A digest that comes late replaces no newer one. */
+export const writeDigest = (
+  table: DynamoTable,
+  { digest, voter }: Exchange,
+  hub: Hub,
+  time: number
+): Effect.Effect<void> => {
+  const lives = liveVoter(hub, voter, time)
+  if (digest === undefined || lives === undefined) return Effect.void
+  const item: Item = {
+    ...keyOf(table, digestKey(voter)),
+    life: s(lives.life),
+    at: n(time),
+    digest: s(`=${digest}`),
+    x: deletedAt(time + keptMillis)
+  }
+  const condition = "attribute_not_exists(#at) OR #at <= :at OR NOT attribute_type(#at, :number)"
+  return Effect.ignore(
+    table.send("PutItem", {
+      TableName: table.name,
+      Item: item,
+      ConditionExpression: condition,
+      ExpressionAttributeNames: expression(condition),
+      ExpressionAttributeValues: { ":at": n(time), ":number": s("N") }
+    })
+  )
+}
+
+/** The digests of the live voters whose names come after `after`, ascending. */
+export const digests = (
+  table: DynamoTable,
+  hub: Hub | undefined,
+  time: number,
+  after: string
+): Effect.Effect<DigestsAnswer, RequestError> => {
+  if (hub === undefined) return Effect.succeed({ time, digests: [], next: undefined })
+  const query = table.send("Query", {
+    TableName: table.name,
+    ConsistentRead: true,
+    KeyConditionExpression: "#pk = :pk AND #sk BETWEEN :from AND :to",
+    ExpressionAttributeNames: expression("#pk #sk"),
+    // No voter has a space or a character after `~` in its name.
+    ExpressionAttributeValues: {
+      ":pk": s(table.prefix),
+      ":from": s(`${digestKey(after)} `),
+      ":to": s(digestKey("\u007f"))
+    },
+    Limit: limits.digests
+  })
+  return Effect.map(query, ({ Items = [], LastEvaluatedKey }) => ({
+    time,
+    digests: Items.flatMap((item) => {
+      const voter = textOf(item["sk"])?.slice(2) ?? ""
+      const digest = textOf(item["digest"])
+      const lives = liveVoter(hub, voter, time)
+      const counts = digest?.startsWith("=") === true && lives !== undefined && lives.life === textOf(item["life"])
+      return counts ? [{ voter, digest: digest.slice(1) }] : []
+    }),
+    next: textOf(LastEvaluatedKey?.["sk"])?.slice(2)
+  }))
+}

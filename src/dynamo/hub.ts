@@ -1,0 +1,244 @@
+import * as Data from "effect/Data"
+import { limits, type RollCall } from "../store/SharedStore.ts"
+import { type Ballot, type BoxChange, changedBox, isWhole, parsed, rollFrom, rollTuple } from "./ballotBoxes.ts"
+import { type Item, textOf, wholeOf } from "./client.ts"
+import type { CircuitItem, CircuitRecord } from "./records.ts"
+import { farMillis } from "./serverClock.ts"
+
+/**
+ * The hub: the one item of a store that every process writes. It has the register of live processes, the last epoch, and the changes of the
+ * latest turn until they are carried out.
+ */
+export interface Hub {
+  readonly life: string
+  readonly born: number
+  /** The latest turn. */
+  readonly version: number
+  readonly epoch: number
+  /** The `seq` of the latest roll call. */
+  readonly head: number
+  /** The time of the latest write. */
+  readonly time: number
+  readonly voters: ReadonlyMap<string, Voter>
+  readonly pending: Pending | undefined
+}
+
+/** A process in the register. */
+export interface Voter {
+  readonly until: number
+  /** A voter that comes back after its end has another life: its earlier ballots and digest do not count. */
+  readonly life: string
+  readonly heard: number
+  /** The value in the hub. A write names it in its condition. */
+  readonly text: string
+}
+
+/** The changes of a turn: committed, and perhaps not carried out yet in the items of the circuits. */
+export interface Pending {
+  readonly version: number
+  readonly time: number
+  readonly circuits: ReadonlyMap<string, CircuitChange>
+  readonly rollCalls: ReadonlyArray<RollCall>
+}
+
+/** A new record empties the boxes. */
+export interface CircuitChange {
+  readonly record: CircuitRecord | undefined
+  readonly boxes: ReadonlyMap<string, BoxChange>
+}
+
+export const hubKey = "hub"
+const format = 1
+
+/** The hub cannot be read: a newer version of this library uses the table, or another program wrote the item. */
+export class UnreadableHub extends Data.TaggedError("UnreadableHub")<{ readonly problem: string }> {
+  override get message(): string {
+    return `the item "${hubKey}" of the store cannot be read: ${this.problem}`
+  }
+}
+
+export const voterText = ({ heard, life, until }: Omit<Voter, "text">): string => `${until} ${life} ${heard}`
+
+const voterFrom = (text: string): Voter | undefined => {
+  const found = /^(\d{1,16}) (\w{1,40}) (\d{1,16})$/.exec(text)
+  return found === null ? undefined : { until: Number(found[1]), life: found[2] ?? "", heard: Number(found[3]), text }
+}
+
+const votersFrom = (item: Item): ReadonlyMap<string, Voter> => {
+  const { r } = item
+  const found = new Map<string, Voter>()
+  for (const [name, value] of Object.entries(r !== undefined && "M" in r ? r.M : {})) {
+    const text = textOf(value) ?? ""
+    found.set(name, voterFrom(text) ?? { until: 0, life: "", heard: 0, text })
+  }
+  return found
+}
+
+export const hubFrom = (item: Item): Hub | UnreadableHub => {
+  const problem = (text: string) => new UnreadableHub({ problem: text })
+  if (wholeOf(item["f"]) !== format) {
+    return problem(`expected format ${format}, got ${wholeOf(item["f"]) ?? "no format"}`)
+  }
+  const life = textOf(item["life"]) ?? ""
+  if (!/^[\w-]+$/.test(life)) return problem("it has no life")
+  const [born, version, epoch, head, time] = ["born", "v", "epoch", "head", "t"].map((name) => wholeOf(item[name]))
+  if (born === undefined || version === undefined || epoch === undefined || head === undefined || time === undefined) {
+    return problem("a number is missing")
+  }
+  const text = textOf(item["p"])
+  const pending = text === undefined ? undefined : pendingFrom(text)
+  if (text !== undefined && pending === undefined) return problem("its pending changes are torn")
+  return { life, born, version, epoch, head, time, voters: votersFrom(item), pending }
+}
+
+/** The store's time, as a process sees it: its own, or that of the latest write if this is a little ahead. */
+export const timeOf = (hub: Hub | undefined, now: number): number =>
+  hub !== undefined && hub.time > now && hub.time - now < farMillis ? hub.time : now
+
+export const liveAt = ({ voters }: Hub, time: number): number => {
+  let live = 0
+  for (const { until } of voters.values()) if (time < until) live++
+  return live
+}
+
+export const liveVoter = (hub: Hub, voter: string, time: number): Voter | undefined => {
+  const found = hub.voters.get(voter)
+  return found !== undefined && time < found.until ? found : undefined
+}
+
+/** A process is buried this long after its life, so that no clock counts it as live any more. */
+const buriedMillis = 10_000
+
+/** The most processes that one write buries. */
+const mostBuried = 20
+
+/** Some voters that can be removed from the register, with their values in the hub. */
+export const buriable = ({ voters }: Hub, time: number, except: string): ReadonlyArray<readonly [string, string]> => {
+  const found: Array<readonly [string, string]> = []
+  for (const [name, { text, until }] of voters) {
+    if (found.length === mostBuried) break
+    if (name !== except && time >= until + buriedMillis) found.push([name, text])
+  }
+  return found
+}
+
+export const applied = (item: CircuitItem, change: CircuitChange, { time, version }: Pending): CircuitItem => {
+  const boxes = new Map(change.record === undefined ? item.boxes : [])
+  for (const [name, one] of change.boxes) boxes.set(name, changedBox(boxes.get(name), one, time))
+  return { version, record: change.record ?? item.record, boxes }
+}
+
+/** The items of circuits, with the changes of the hub that are not carried out yet. */
+export const overlaid = (circuit: string, item: CircuitItem, pending: Pending | undefined): CircuitItem => {
+  const change = pending?.circuits.get(circuit)
+  return pending === undefined || change === undefined || item.version >= pending.version
+    ? item
+    : applied(item, change, pending)
+}
+
+// ---- The text of pending changes ----------------------------------------------------------------------------------
+
+const recordTuple = ({ at, body, changed, epoch, listed, until }: CircuitRecord) => [
+  epoch,
+  body,
+  at,
+  until === Infinity ? null : until,
+  listed,
+  changed
+]
+
+const ballotTuple = (ballot: Ballot | undefined) =>
+  ballot === undefined ? null : [ballot.life, ballot.until, ...ballot.numbers]
+
+export const pendingText = ({ circuits, rollCalls, time, version }: Pending): string =>
+  JSON.stringify([
+    version,
+    time,
+    Array.from(circuits, ([circuit, { boxes, record }]) => [
+      circuit,
+      record === undefined ? null : recordTuple(record),
+      Array.from(boxes, ([box, { asked, ballot, epoch, roll, voter }]) => [
+        ...[box, epoch, voter, ballotTuple(ballot), asked ?? null, rollTuple(roll)]
+      ])
+    ]),
+    rollCalls.map(({ box, circuit, epoch, prev, seq, term }) => [seq, prev, circuit, epoch, box, term])
+  ])
+
+const recordFrom = (found: unknown): CircuitRecord | undefined => {
+  if (!Array.isArray(found)) return undefined
+  const [epoch, body, at, until, listed, changed] = found
+  return isWhole(epoch) &&
+    typeof body === "string" &&
+    isWhole(at) &&
+    (until === null || isWhole(until)) &&
+    typeof listed === "boolean" &&
+    typeof changed === "boolean"
+    ? { epoch, body, at, until: until ?? Infinity, listed, changed }
+    : undefined
+}
+
+const ballotFrom = (found: unknown): Ballot | undefined => {
+  if (!Array.isArray(found)) return undefined
+  const [life, until, ...numbers] = found
+  return typeof life === "string" && isWhole(until) && numbers.every(isWhole) ? { life, until, numbers } : undefined
+}
+
+const changeFrom = (found: unknown): readonly [string, CircuitChange] | undefined => {
+  if (!Array.isArray(found)) return undefined
+  const [circuit, record, boxes] = found
+  if (typeof circuit !== "string" || !Array.isArray(boxes)) return undefined
+  const changes = boxes.map((one): readonly [string, BoxChange] | undefined => {
+    if (!Array.isArray(one)) return undefined
+    const [box, epoch, voter, ballot, asked, roll] = one
+    if (typeof box !== "string" || !isWhole(epoch) || typeof voter !== "string") return undefined
+    const rest = { ballot: ballotFrom(ballot), asked: isWhole(asked) ? asked : undefined, roll: rollFrom(roll) }
+    return [box, { epoch, voter, ...rest }]
+  })
+  const written = recordFrom(record)
+  if (changes.some((one) => one === undefined) || (record !== null && written === undefined)) return undefined
+  return [circuit, { record: written, boxes: new Map(changes.filter((one) => one !== undefined)) }]
+}
+
+/** A roll call, from its parts; `undefined` if they are not those of one. */
+export const rollCallFrom = (found: unknown): RollCall | undefined => {
+  if (!Array.isArray(found)) return undefined
+  const [seq, prev, circuit, epoch, box, term] = found
+  return isWhole(seq) &&
+    isWhole(prev) &&
+    prev < seq &&
+    typeof circuit === "string" &&
+    isWhole(epoch) &&
+    typeof box === "string" &&
+    isWhole(term) &&
+    term <= limits.rollCallMillis
+    ? { seq, prev, circuit, epoch, box, term }
+    : undefined
+}
+
+const pendingFrom = (text: string): Pending | undefined => {
+  const found = parsed(text)
+  if (!Array.isArray(found)) return undefined
+  const [version, time, circuits, rollCalls] = found
+  if (!isWhole(version) || !isWhole(time) || !Array.isArray(circuits) || !Array.isArray(rollCalls)) return undefined
+  const changes = circuits.map(changeFrom)
+  const calls = rollCalls.map(rollCallFrom)
+  if ([...changes, ...calls].some((one) => one === undefined)) return undefined
+  return {
+    version,
+    time,
+    circuits: new Map(changes.filter((one) => one !== undefined)),
+    rollCalls: calls.filter((one) => one !== undefined)
+  }
+}
+
+/** The first value of the hub. Its numbers are above those of all hubs before it. */
+export const newHub = (time: number, life: string): Item => ({
+  f: { N: String(format) },
+  life: { S: life },
+  born: { N: String(time) },
+  v: { N: String(time * 1_000) },
+  epoch: { N: "0" },
+  head: { N: "0" },
+  t: { N: String(time) },
+  r: { M: {} }
+})

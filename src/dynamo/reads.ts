@@ -1,0 +1,108 @@
+import * as Effect from "effect/Effect"
+import * as Random from "effect/Random"
+import * as Stream from "effect/Stream"
+import {
+  type Change,
+  type DigestsAnswer,
+  type LoadAnswer,
+  limits,
+  type PageAnswer,
+  type RollCall
+} from "../store/SharedStore.ts"
+import type { Changes } from "./changes.ts"
+import { type DynamoTable, getAll, type RequestError } from "./client.ts"
+import * as ofDigests from "./digests.ts"
+import { readHub, unheard } from "./exchange.ts"
+import { type Hub, liveAt, overlaid, timeOf, type UnreadableHub } from "./hub.ts"
+import { circuitKey, itemFrom, storedAt } from "./records.ts"
+
+/**
+ * All reads are strongly consistent. An older value of the hub would look like a store that has lost its latest writes, and processes would
+ * read everything again and write it back.
+ */
+
+type ReadFailure = RequestError | UnreadableHub
+
+const withHub = <A>(
+  table: DynamoTable,
+  f: (hub: Hub | undefined, time: number) => Effect.Effect<A, RequestError>
+): Effect.Effect<A, ReadFailure> => Effect.flatMap(readHub(table), (hub) => f(hub, timeOf(hub, table.clock.now())))
+
+export const page = (
+  table: DynamoTable,
+  changes: Changes,
+  since: number,
+  limit: number
+): Effect.Effect<PageAnswer, ReadFailure> =>
+  withHub(table, (hub, time) => {
+    if (hub === undefined) {
+      const none: PageAnswer = { time, live: 0, life: "", epoch: 0, trimmed: 0, listed: 0, changes: [] }
+      return Effect.succeed(none)
+    }
+    return Effect.map(changes.upTo(hub, time), () => ({
+      time,
+      live: liveAt(hub, time),
+      life: hub.life,
+      epoch: hub.epoch,
+      ...changes.summary(time),
+      changes: changes.after(since, Math.min(limit, limits.page), time)
+    }))
+  })
+
+export const load = (table: DynamoTable, circuits: ReadonlyArray<string>): Effect.Effect<LoadAnswer, ReadFailure> =>
+  withHub(table, (hub, time) =>
+    Effect.map(getAll(table, [...new Set(circuits)].map(circuitKey)), (items) => ({
+      time,
+      records: circuits.map((circuit) => {
+        const item = itemFrom(items.get(circuitKey(circuit)))
+        return storedAt(overlaid(circuit, item, hub?.pending).record, time)
+      })
+    }))
+  )
+
+export const digests = (table: DynamoTable, after: string): Effect.Effect<DigestsAnswer, ReadFailure> =>
+  withHub(table, (hub, time) => ofDigests.digests(table, hub, time, after))
+
+/** How far the changes of the store have been announced. */
+interface Announced {
+  readonly life: string
+  readonly epoch: number
+  readonly head: number
+}
+
+/**
+ * The records and roll calls that other processes wrote, read about every `millis`. The interval varies, to spread the reads. DynamoDB does not
+ * announce changes to a process.
+ */
+export const polled = (table: DynamoTable, changes: Changes, millis: number): Stream.Stream<Change, ReadFailure> => {
+  const wait = Effect.flatMap(Random.next, (random) => Effect.sleep(millis * (0.8 + 0.4 * random)))
+  return Stream.suspend(() => {
+    let after: Announced | undefined
+    const poll = withHub(table, (hub, time) => {
+      const at = after
+      after = hub && { life: hub.life, epoch: hub.epoch, head: hub.head }
+      // In a new life of the store the position has no meaning. The next read of pages notices what is skipped here.
+      if (hub === undefined || at === undefined || at.life !== hub.life || hub.epoch < at.epoch) {
+        return Effect.succeed<ReadonlyArray<Change>>([])
+      }
+      const records =
+        hub.epoch === at.epoch
+          ? Effect.succeed<ReadonlyArray<Change>>([])
+          : Effect.map(changes.upTo(hub, time), () => recordsAfter(changes, at.epoch, time))
+      const rollCalls = Effect.map(unheard(table, hub, at.head, time), (all) =>
+        all.map((one: RollCall): Change => ({ _tag: "RollCall", ...one }))
+      )
+      return Effect.map(Effect.all([records, rollCalls], { concurrency: 2 }), (found) => found.flat())
+    })
+    return Stream.flattenIterable(
+      Stream.concat(Stream.fromEffect(poll), Stream.fromEffectRepeat(Effect.andThen(wait, poll)))
+    )
+  })
+}
+
+const recordsAfter = (changes: Changes, epoch: number, time: number): ReadonlyArray<Change> =>
+  changes
+    .after(epoch, Infinity, time)
+    .flatMap(({ circuit, epoch, record }) =>
+      record === undefined ? [] : [{ _tag: "Record", circuit, epoch, body: record.body }]
+    )

@@ -1,0 +1,98 @@
+import { isStoreNumber } from "../store/announcementText.ts"
+import { limits, type Stored } from "../store/SharedStore.ts"
+import { type Box, boxesFrom, boxesText } from "./ballotBoxes.ts"
+import { type AttributeValue, type DynamoTable, type Item, keyOf, n, s, textOf, wholeOf } from "./client.ts"
+
+/** The record of a circuit. Times are those of the store. */
+export interface CircuitRecord {
+  readonly epoch: number
+  readonly body: string
+  readonly at: number
+  /** Infinity if it does not end. */
+  readonly until: number
+  readonly listed: boolean
+  /** Whether it is in the index of changes: it is listed, or an earlier record of the circuit was. */
+  readonly changed: boolean
+}
+
+/** The item of one circuit: its record, and its ballot boxes. */
+export interface CircuitItem {
+  /** The turn that wrote it last; see `turn.ts`. */
+  readonly version: number
+  readonly record: CircuitRecord | undefined
+  readonly boxes: ReadonlyMap<string, Box>
+}
+
+export const noItem: CircuitItem = { version: 0, record: undefined, boxes: new Map() }
+
+export const circuitKey = (circuit: string): string => `c#${circuit}`
+export const circuitOf = (item: Item): string => textOf(item["sk"])?.slice(2) ?? ""
+
+/** The index of the table that orders changes by epoch. */
+export const changesIndex = "changes"
+
+/** The attributes of a record that the index contains. The body begins with a letter, because texts of a table may not be empty everywhere. */
+export const indexed = ["epoch", "body", "at", "until", "listed"]
+const bodyMark = "="
+
+/** The record in an item; `undefined` if there is none, or another program wrote it. */
+export const recordFrom = (item: Item): CircuitRecord | undefined => {
+  const epoch = wholeOf(item["epoch"])
+  const at = wholeOf(item["at"])
+  const body = textOf(item["body"])
+  const until = item["until"] === undefined ? Infinity : wholeOf(item["until"])
+  const { listed } = item
+  if (epoch === undefined || !isStoreNumber(epoch) || at === undefined || until === undefined) return undefined
+  if (body === undefined || !body.startsWith(bodyMark) || listed === undefined || !("BOOL" in listed)) return undefined
+  return { epoch, body: body.slice(1), at, until, listed: listed.BOOL, changed: wholeOf(item["e"]) === epoch }
+}
+
+export const itemFrom = (item: Item | undefined): CircuitItem =>
+  item === undefined
+    ? noItem
+    : { version: wholeOf(item["v"]) ?? 0, record: recordFrom(item), boxes: boxesFrom(textOf(item["b"])) }
+
+/** DynamoDB deletes an item some time after this, and never before. */
+export const deletedAt = (millis: number): AttributeValue => n(Math.ceil(millis / 1_000) + 60)
+
+/** When the item has no meaning any more: its record has ended, pages need not show it, and no ballot counts. */
+const endOf = ({ boxes, record }: CircuitItem): number => {
+  let end = 0
+  if (record !== undefined) {
+    end = record.changed && !record.listed ? Math.max(record.until, record.at + limits.unlistedMillis) : record.until
+  }
+  for (const { ballots, roll } of boxes.values()) {
+    for (const { until } of ballots.values()) end = Math.max(end, until)
+    if (roll !== undefined) end = Math.max(end, roll.at + roll.term)
+  }
+  return end
+}
+
+export const toItem = (table: DynamoTable, circuit: string, item: CircuitItem): Item => {
+  const { boxes, record, version } = item
+  const end = endOf(item)
+  const ofRecord: Item =
+    record === undefined
+      ? {}
+      : {
+          epoch: n(record.epoch),
+          body: s(`${bodyMark}${record.body}`),
+          at: n(record.at),
+          listed: { BOOL: record.listed },
+          ...(record.until === Infinity ? {} : { until: n(record.until) }),
+          ...(record.changed ? { e: n(record.epoch) } : {})
+        }
+  return {
+    ...keyOf(table, circuitKey(circuit)),
+    v: n(version),
+    ...ofRecord,
+    ...(boxes.size === 0 ? {} : { b: s(boxesText(boxes)) }),
+    ...(end === Infinity ? {} : { x: deletedAt(end) })
+  }
+}
+
+/** The record, if it has not ended. */
+export const storedAt = (record: CircuitRecord | undefined, time: number): Stored | undefined =>
+  record === undefined || time >= record.until
+    ? undefined
+    : { epoch: record.epoch, body: record.body, age: Math.max(0, time - record.at) }
