@@ -1,4 +1,4 @@
-import { printable } from "../core/printable.ts"
+import { type Element, element, type Shape, toText } from "./shapes.ts"
 
 /** The kinds of areas and lines in a chart, with their texts in the legend. */
 const kinds = {
@@ -72,6 +72,8 @@ export interface Row {
 }
 
 export interface Chart {
+  /** In pixels. Default: 960. Below 640, the caption of each chart is below its name. */
+  readonly width?: number | undefined
   readonly title: string
   /** The text below the title. */
   readonly about: string
@@ -81,18 +83,23 @@ export interface Chart {
   readonly rows: ReadonlyArray<Row>
 }
 
-const width = 960
+const usualWidth = 960
 const left = 58
-const right = 944
 const high = 92
 const stripHigh = 12
-const rowHigh = high + stripHigh + 48
 
-/** XML does not allow control characters, not even escaped. */
-export const escape = (text: string): string =>
-  printable(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;")
+/** The sizes of a chart that depend on its width. */
+interface Layout {
+  readonly width: number
+  readonly right: number
+  /** Whether captions are below the names, because there is no room beside them. */
+  readonly narrow: boolean
+}
 
-const style = (): string => {
+const layoutOf = ({ width = usualWidth }: Chart): Layout => ({ width, right: width - 16, narrow: width < 640 })
+
+/** The colours as rules of CSS, for a light and a dark page. */
+export const css = (): string => {
   const rules = (scheme: 0 | 1): string =>
     [
       `.page{fill:${page.background[scheme]}}`,
@@ -103,7 +110,7 @@ const style = (): string => {
       ...Object.entries(colours).map(([kind, both]) => `.${kind}{fill:${both[scheme]}}`),
       `.line{fill:none;stroke:${colours.possible[scheme]}}`
     ].join("")
-  return `<style>${rules(0)}.line{stroke-width:1.5;stroke-dasharray:5 3}@media (prefers-color-scheme:dark){${rules(1)}}</style>`
+  return `${rules(0)}.line{stroke-width:1.5;stroke-dasharray:5 3}@media (prefers-color-scheme:dark){${rules(1)}}`
 }
 
 const n = (value: number): string => String(Number(value.toFixed(1)))
@@ -111,11 +118,14 @@ const n = (value: number): string => String(Number(value.toFixed(1)))
 const box = (x: number, y: number, wide: number, tall: number): string =>
   `M${n(x)} ${n(y)}h${n(Math.max(0.3, wide))}v${n(tall)}h-${n(Math.max(0.3, wide))}z`
 
-const filled = (kind: ChartKind, shape: string, title = ""): string =>
-  `<path class="${kind}" d="${shape}"${title === "" ? "/>" : `><title>${escape(title)}</title></path>`}`
+const path = (kind: string, d: string, children: ReadonlyArray<Shape> = []): Element =>
+  element("path", { class: kind, d }, ...children)
 
-const text = (x: number, y: number, size: number, what: string, more = ""): string =>
-  `<text x="${n(x)}" y="${n(y)}" font-size="${size}"${more}>${escape(what)}</text>`
+const filled = (kind: ChartKind, shape: string, title = ""): Element =>
+  path(kind, shape, title === "" ? [] : [element("title", {}, title)])
+
+const text = (x: number, y: number, size: number, what: string, more: Element["attributes"] = {}): Element =>
+  element("text", { x: n(x), y: n(y), "font-size": String(size), ...more }, what)
 
 /** A round step that divides the range into at most `most` parts. */
 const stepFor = (range: number, most: number): number => {
@@ -130,9 +140,12 @@ const times = [
   [3_600_000, "h", [1, 2, 4, 6, 12, 24]]
 ] as const
 
-const timeAxis = (millis: number): { readonly step: number; readonly unit: number; readonly name: string } => {
+const timeAxis = (
+  millis: number,
+  most: number
+): { readonly step: number; readonly unit: number; readonly name: string } => {
   for (const [unit, name, steps] of times) {
-    for (const step of steps) if (millis / (step * unit) <= 12) return { step: step * unit, unit, name }
+    for (const step of steps) if (millis / (step * unit) <= most) return { step: step * unit, unit, name }
   }
   return millis < 1_000 ? { step: millis, unit: 1_000, name: "s" } : { step: millis / 8, unit: 3_600_000, name: "h" }
 }
@@ -146,8 +159,23 @@ const partsOf = ({ answered, failed, rejected, slow = 0 }: Bar) =>
     ["rejected", rejected]
   ] as const
 
-const drawRow = (chart: Chart, row: Row, top: number, { most, step }: Scale): ReadonlyArray<string> => {
+/** The lines of the caption of a row, below the name of the row. None if it is beside the name. */
+const captionLines = (row: Row, { narrow, right }: Layout): ReadonlyArray<string> =>
+  narrow ? wrapped(row.caption, (right - left) / pixels) : []
+
+const rowHigh = (row: Row, layout: Layout): number => high + stripHigh + 48 + captionLines(row, layout).length * 16
+
+const drawRow = (
+  chart: Chart,
+  row: Row,
+  start: number,
+  { most, step }: Scale,
+  layout: Layout
+): ReadonlyArray<Element> => {
   const { bucketMillis, millis, shaded } = chart
+  const { narrow, right } = layout
+  const below = captionLines(row, layout)
+  const top = start + below.length * 16
   const x = (at: number): number => left + (Math.min(at, millis) / millis) * (right - left)
   const bottom = top + 28 + high
   const y = (rate: number): number => bottom - (Math.min(rate, most) / most) * high
@@ -171,15 +199,16 @@ const drawRow = (chart: Chart, row: Row, top: number, { most, step }: Scale): Re
     add(kind, box(x(from), bottom + 5 + above * stripHigh, x(until) - x(from), share * stripHigh))
   }
   return [
-    text(left, top + 18, 14, row.name, ' font-weight="600"'),
-    text(right, top + 18, 12, row.caption, ' text-anchor="end" class="soft"'),
+    text(left, start + 18, 14, row.name, { "font-weight": "600" }),
+    ...below.map((line, i) => text(left, start + 35 + i * 16, 12, line, { class: "soft" })),
+    ...(narrow ? [] : [text(right, top + 18, 12, row.caption, { "text-anchor": "end", class: "soft" })]),
     ...shaded.map(({ from, kind, until }) =>
       filled(kind, box(x(from), bottom - high, x(until) - x(from), high), kinds[kind])
     ),
-    ...ticks.map((tick) => `<path class="grid" d="M${left} ${n(y(tick))}H${right}"/>`),
-    ...ticks.map((tick) => text(left - 6, y(tick) + 4, 11, n(tick), ' text-anchor="end" class="soft"')),
+    ...ticks.map((tick) => path("grid", `M${left} ${n(y(tick))}H${right}`)),
+    ...ticks.map((tick) => text(left - 6, y(tick) + 4, 11, n(tick), { "text-anchor": "end", class: "soft" })),
     ...Array.from(shapes, ([kind, shape]) => filled(kind, shape, kinds[kind])),
-    ...(line.length === 0 ? [] : [`<path class="line" d="${line.join("")}"/>`])
+    ...(line.length === 0 ? [] : [path("line", line.join(""))])
   ]
 }
 
@@ -194,26 +223,26 @@ const shown = ({ rows, shaded }: Chart): ReadonlyArray<ChartKind> => {
   return (Object.keys(kinds) as Array<ChartKind>).filter((kind) => found.has(kind))
 }
 
-/** The approximate width of a text with a font size of 12 pixels. */
-const wideText = (words: string): number => words.length * 6.3
+/** The approximate width of a character with a font size of 12 pixels. */
+const pixels = 6.3
 
 const legend = (
   found: ReadonlyArray<ChartKind>,
-  top: number
-): { readonly lines: ReadonlyArray<string>; readonly tall: number } => {
+  top: number,
+  right: number
+): { readonly lines: ReadonlyArray<Element>; readonly tall: number } => {
   let x = left
   let y = top
   const lines = found.flatMap((kind) => {
-    const wide = 18 + wideText(kinds[kind]) + 16
+    const wide = 18 + kinds[kind].length * pixels + 16
     if (x + wide > right && x > left) {
       x = left
       y += 20
     }
     const at = x
     x += wide
-    const sign =
-      kind === "possible" ? `<path class="line" d="M${n(at)} ${y - 4}h14"/>` : filled(kind, box(at, y - 9, 12, 11))
-    return [sign, text(at + 18, y, 12, kinds[kind], ' class="soft"')]
+    const sign = kind === "possible" ? path("line", `M${n(at)} ${y - 4}h14`) : filled(kind, box(at, y - 9, 12, 11))
+    return [sign, text(at + 18, y, 12, kinds[kind], { class: "soft" })]
   })
   return { lines, tall: y - top + 20 }
 }
@@ -238,7 +267,7 @@ const scaleOf = ({ rows }: Chart): Scale => {
   return { most: Math.ceil(top / step) * step, step, cut }
 }
 
-/** The approximate number of characters in a line of text, and in a line of the title. */
+/** The approximate number of characters in a line of text, and in a line of the title, at the usual width. */
 const lineLength = 145
 const titleLength = 88
 
@@ -255,41 +284,59 @@ const wrapped = (words: string, most: number): ReadonlyArray<string> => {
   return [...lines, line]
 }
 
-/** Charts with one time axis, one below the other. */
-export const draw = (chart: Chart): string => {
+/** Charts with one time axis, one below the other. The colours are in {@link css}. */
+export const draw = (chart: Chart): Element => {
   const { about, millis, rows, title } = chart
+  const layout = layoutOf(chart)
+  const { narrow, right, width } = layout
   const scale = scaleOf(chart)
   const note = scale.cut ? `${about} Bars above ${n(scale.most)} are cut off.` : about
-  const titles = wrapped(title, titleLength)
-  const lines = wrapped(note, lineLength)
+  const room = (right - left) / (usualWidth - 16 - left)
+  const titles = wrapped(title, titleLength * room)
+  const lines = wrapped(note, lineLength * room)
   const below = 29 + titles.length * 22
   const head = below + lines.length * 18
-  const key = legend(shown(chart), head + 8)
+  const key = legend(shown(chart), head + 8, right)
   const top = head + 8 + key.tall
-  const bottom = top + rows.length * rowHigh
+  const tops = rows.map((_, i) => rows.slice(0, i).reduce((sum, row) => sum + rowHigh(row, layout), top))
+  const bottom = rows.reduce((sum, row) => sum + rowHigh(row, layout), top)
   const total = bottom + 36
-  const axis = timeAxis(millis)
+  const axis = timeAxis(millis, narrow ? 6 : 12)
   const ticks = Array.from({ length: Math.floor(millis / axis.step + 1e-9) + 1 }, (_, i) => i * axis.step)
   const x = (at: number): number => left + (at / millis) * (right - left)
-  return [
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${n(total)}" width="${width}" height="${n(total)}" font-family="system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif" role="img">`,
-    `<title>${escape(title)}</title>`,
-    style(),
-    `<rect class="page" width="${width}" height="${n(total)}"/>`,
-    ...titles.map((line, i) => text(left, 30 + i * 22, 17, line, ' font-weight="600"')),
-    ...lines.map((line, i) => text(left, below + i * 18, 12, line, ' class="soft"')),
+  const [first] = rows
+  const middle = top + 28 + high / 2 + (first === undefined ? 0 : captionLines(first, layout).length * 16)
+  return element(
+    "svg",
+    {
+      xmlns: "http://www.w3.org/2000/svg",
+      viewBox: `0 0 ${width} ${n(total)}`,
+      width: String(width),
+      height: n(total),
+      "font-family": "system-ui, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif",
+      role: "img"
+    },
+    element("title", {}, title),
+    element("rect", { class: "page", width: String(width), height: n(total) }),
+    ...titles.map((line, i) => text(left, 30 + i * 22, 17, line, { "font-weight": "600" })),
+    ...lines.map((line, i) => text(left, below + i * 18, 12, line, { class: "soft" })),
     ...key.lines,
-    ...rows.flatMap((row, i) => drawRow(chart, row, top + i * rowHigh, scale)),
-    text(
-      16,
-      top + 28 + high / 2,
-      11,
-      "calls per second",
-      ` class="soft" text-anchor="middle" transform="rotate(-90 16 ${n(top + 28 + high / 2)})"`
-    ),
-    ...ticks.map((at) => `<path class="axis" d="M${n(x(at))} ${n(bottom - 13)}v4"/>`),
-    ...ticks.map((at) => text(x(at), bottom + 3, 11, n(at / axis.unit), ' text-anchor="middle" class="soft"')),
-    text((left + right) / 2, bottom + 21, 11, `time (${axis.name})`, ' text-anchor="middle" class="soft"'),
-    "</svg>"
-  ].join("\n")
+    ...rows.flatMap((row, i) => drawRow(chart, row, tops[i] ?? top, scale, layout)),
+    text(16, middle, 11, "calls per second", {
+      class: "soft",
+      "text-anchor": "middle",
+      transform: `rotate(-90 16 ${n(middle)})`
+    }),
+    ...ticks.map((at) => path("axis", `M${n(x(at))} ${n(bottom - 13)}v4`)),
+    ...ticks.map((at) => text(x(at), bottom + 3, 11, n(at / axis.unit), { "text-anchor": "middle", class: "soft" })),
+    text((left + right) / 2, bottom + 21, 11, `time (${axis.name})`, { "text-anchor": "middle", class: "soft" })
+  )
+}
+
+/** A chart as a file: its text, with the colours. */
+export const toSvg = (chart: Chart): string => {
+  const { attributes, children, tag } = draw(chart)
+  const [title, ...rest] = children
+  const colours = element("style", {}, css())
+  return toText(element(tag, attributes, ...(title === undefined ? [] : [title]), colours, ...rest), "\n")
 }

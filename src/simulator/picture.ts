@@ -1,6 +1,7 @@
 import type * as Circuit from "../core/Circuit.ts"
-import { draw, escape, type Row } from "./chart.ts"
+import { type Row, toSvg } from "./chart.ts"
 import type { Report } from "./report.ts"
+import { escape } from "./shapes.ts"
 
 const seconds = (millis: number): string => `${(millis / 1_000).toFixed(1)} s`
 
@@ -33,7 +34,7 @@ export const svg = (reports: ReadonlyArray<Report>): string => {
   const millis = Math.max(1, ...reports.map((one) => one.buckets.length * one.bucketMillis))
   const [first] = reports
   const bucketMillis = first?.bucketMillis ?? 1_000
-  return draw({
+  return toSvg({
     title: reports.length === 1 ? "The calls under one policy" : `The same calls under ${reports.length} policies`,
     about: "The strip below each chart shows the states of the circuit.",
     millis,

@@ -1,6 +1,6 @@
 import type * as Circuit from "../core/Circuit.ts"
 import { toMillis } from "../core/millis.ts"
-import { type Chart, draw, type Row } from "./chart.ts"
+import { type Chart, type Row, toSvg } from "./chart.ts"
 import type { PlayReport } from "./figures.ts"
 import type { Scenario } from "./scenarios.ts"
 
@@ -52,7 +52,7 @@ const stripOf = ({ circuits, moves, seconds }: PlayReport): Row["strip"] => {
   return strip
 }
 
-const describe = ({ callers, server }: Scenario): string => {
+const describe = ({ callers, server }: Pick<Scenario, "callers" | "server">): string => {
   const { attempts = 1, processes = 1, rate, timeout = 1_000 } = callers
   const { replicas = 1, shards = false } = server
   const what = replicas === 1 ? "one server" : `${replicas} ${shards ? "shards" : "replicas"}`
@@ -63,23 +63,25 @@ const describe = ({ callers, server }: Scenario): string => {
 }
 
 /** One chart for each report of a scenario. */
-export const svg = (scenario: Scenario, reports: ReadonlyArray<PlayReport>): string => {
-  const chart: Chart = {
-    title: scenario.title,
-    about: describe(scenario),
-    millis: Math.max(1, ...reports.map(({ millis }) => millis)),
-    bucketMillis: 1_000,
-    shaded: (scenario.server.faults ?? []).map(({ at, for: lasts }) => {
-      const from = toMillis(at) ?? 0
-      return { from, until: from + (toMillis(lasts) ?? 0), kind: "fault" }
-    }),
-    rows: reports.map((report) => ({
-      name: report.policy,
-      caption: caption(report),
-      bars: report.seconds,
-      possible: report.seconds.map(({ possible }) => possible),
-      strip: stripOf(report)
-    }))
-  }
-  return draw(chart)
-}
+export const chartOf = (
+  scenario: Pick<Scenario, "title" | "server" | "callers">,
+  reports: ReadonlyArray<PlayReport>
+): Chart => ({
+  title: scenario.title,
+  about: describe(scenario),
+  millis: Math.max(1, ...reports.map(({ millis }) => millis)),
+  bucketMillis: 1_000,
+  shaded: (scenario.server.faults ?? []).map(({ at, for: lasts }) => {
+    const from = toMillis(at) ?? 0
+    return { from, until: from + (toMillis(lasts) ?? 0), kind: "fault" }
+  }),
+  rows: reports.map((report) => ({
+    name: report.policy,
+    caption: caption(report),
+    bars: report.seconds,
+    possible: report.seconds.map(({ possible }) => possible),
+    strip: stripOf(report)
+  }))
+})
+
+export const svg = (scenario: Scenario, reports: ReadonlyArray<PlayReport>): string => toSvg(chartOf(scenario, reports))
