@@ -10,6 +10,7 @@ import {
   bodyOf,
   connecting,
   copyOf,
+  copyOfTable,
   counted,
   dumpOf,
   onDatabase,
@@ -286,6 +287,7 @@ describe("a store that lost its latest writes is given them back, and no process
   type Lossy = readonly [name: string, () => Scoped<readonly [Place, Effect.Effect<Effect.Effect<void>>]>]
   const ways: ReadonlyArray<Lossy> = [
     ["Redis, from an older dump", () => Effect.map(onRedis(), (place) => [place, dumpOf(place.redis)] as const)],
+    ["DynamoDB, from an older copy", () => Effect.map(onDynamo(), (place) => [place, copyOfTable(place)] as const)],
     ["PostgreSQL, from an older copy", () => Effect.map(postgres(), (place) => [place, copyOf(place.sql)] as const)],
     ...Object.entries(databases).map(
       ([name, place]): Lossy => [

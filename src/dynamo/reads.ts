@@ -12,9 +12,10 @@ import {
 import type { Changes } from "./changes.ts"
 import { type DynamoTable, getAll, type RequestError } from "./client.ts"
 import * as ofDigests from "./digests.ts"
-import { readHub, unheard } from "./exchange.ts"
 import { type Hub, liveAt, overlaid, timeOf, type UnreadableHub } from "./hub.ts"
+import { readHub } from "./hubRequests.ts"
 import { circuitKey, itemFrom, storedAt } from "./records.ts"
+import { unheard } from "./rollCalls.ts"
 
 /**
  * All reads are strongly consistent. An older value of the hub would look like a store that has lost its latest writes, and processes would

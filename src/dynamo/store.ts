@@ -6,7 +6,8 @@ import * as Stream from "effect/Stream"
 import { type SharedStore, StoreError } from "../store/SharedStore.ts"
 import { Changes } from "./changes.ts"
 import { type AwsPackage, type DynamoClient, type DynamoTable, sender } from "./client.ts"
-import { exchange, readHub, type Voting } from "./exchange.ts"
+import { exchange } from "./exchange.ts"
+import { type HubSession, readHub } from "./hubRequests.ts"
 import { digests, load, page, polled } from "./reads.ts"
 import { ServerClock } from "./serverClock.ts"
 
@@ -26,7 +27,7 @@ const newLife = (): string => globalThis.crypto.randomUUID().replaceAll("-", "")
 
 /** A store on one table. Exchanges of one process run one after the other, so that they do not compete for the hub. */
 export const storeOn = (table: DynamoTable, pollMillis: number): SharedStore => {
-  const voting: Voting = { table, voters: new Map(), newLife }
+  const session: HubSession = { table, voters: new Map(), newLife }
   const changes = new Changes(table)
   const lock = Semaphore.makeUnsafe(1)
   const failed = (operation: StoreError["operation"]) => (error: { readonly _tag: string; readonly cause?: unknown }) =>
@@ -35,7 +36,7 @@ export const storeOn = (table: DynamoTable, pollMillis: number): SharedStore => 
     longestCircuit,
     deadline: deadlineMillis,
     connected: connected(table),
-    exchange: (request) => Effect.mapError(lock.withPermits(1)(exchange(voting, request)), failed("exchange")),
+    exchange: (request) => Effect.mapError(lock.withPermits(1)(exchange(session, request)), failed("exchange")),
     page: (since, limit) => Effect.mapError(page(table, changes, since, limit), failed("page")),
     load: (circuits) => Effect.mapError(load(table, circuits), failed("load")),
     digests: (after) => Effect.mapError(digests(table, after), failed("digests")),

@@ -1,3 +1,4 @@
+import { type AttributeValue, DeleteItemCommand, PutItemCommand, ScanCommand } from "@aws-sdk/client-dynamodb"
 import { Effect, Exit, Layer, Scope } from "effect"
 import { BreakerPolicy, BreakerStore, CircuitBreaker, SharedStore } from "effect-fuse"
 import * as DynamoStore from "effect-fuse/DynamoStore"
@@ -209,6 +210,23 @@ export const copyOf = (sql: sqlFleet.Connection): Effect.Effect<Effect.Effect<vo
     )
     return Effect.orDie(sqlFleet.transaction(sql, restore))
   })
+
+/** The same for a table of DynamoDB. */
+export const copyOfTable = ({ client }: DynamoPlace): Effect.Effect<Effect.Effect<void>> => {
+  const all = Effect.map(
+    Effect.promise(() => client.send(new ScanCommand({ TableName: circuitsTable, ConsistentRead: true }))),
+    ({ Items = [] }) => Items as ReadonlyArray<Record<string, AttributeValue>>
+  )
+  const each = (items: ReadonlyArray<unknown>, command: (item: never) => unknown) =>
+    Effect.forEach(items, (item) => Effect.promise(() => client.send(command(item as never))), { discard: true })
+  return Effect.map(all, (saved) =>
+    Effect.gen(function* () {
+      const gone = Array.from(yield* all, ({ pk, sk }) => ({ pk, sk }))
+      yield* each(gone, (Key) => new DeleteItemCommand({ TableName: circuitsTable, Key }))
+      yield* each(saved, (Item) => new PutItemCommand({ TableName: circuitsTable, Item }))
+    })
+  )
+}
 
 /** Waits until each of these stands like this in all replicas. */
 export const allStand = (replicas: ReadonlyArray<Replica>, expected: ReadonlyArray<readonly [string, string]>) =>

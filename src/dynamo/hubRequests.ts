@@ -1,0 +1,84 @@
+import * as Data from "effect/Data"
+import * as Effect from "effect/Effect"
+import type { ExchangeAnswer } from "../store/SharedStore.ts"
+import { type DynamoTable, expression, get, type Item, keyOf, n, type RequestError, s } from "./client.ts"
+import { type Hub, hubFrom, hubKey, newHub, UnreadableHub } from "./hub.ts"
+import { farMillis } from "./serverClock.ts"
+
+/** Another process changed the hub after it was read. */
+export class Lost extends Data.TaggedError("Lost") {}
+
+/** What one process remembers of its voters: their latest values in the register. */
+export interface Remembered {
+  readonly storeLife: string
+  readonly life: string
+  readonly until: number
+  readonly text: string
+}
+
+export interface HubSession {
+  readonly table: DynamoTable
+  readonly voters: Map<string, Remembered>
+  readonly newLife: () => string
+}
+
+export const late = (time: number): ExchangeAnswer => ({ _tag: "Late", time })
+
+export const readHub = (table: DynamoTable): Effect.Effect<Hub | undefined, RequestError | UnreadableHub> =>
+  Effect.flatMap(get(table, hubKey), (item) => (item === undefined ? Effect.succeed(undefined) : decoded(item)))
+
+const decoded = (item: Item): Effect.Effect<Hub, UnreadableHub> => {
+  const hub = hubFrom(item)
+  return hub instanceof UnreadableHub ? Effect.fail(hub) : Effect.succeed(hub)
+}
+
+/** The hub. The first process of a store creates it. */
+export const existingHub = ({ newLife, table }: HubSession): Effect.Effect<Hub, RequestError | UnreadableHub | Lost> =>
+  Effect.flatMap(readHub(table), (hub) => {
+    if (hub !== undefined) return Effect.succeed(hub)
+    const create = table.send("PutItem", {
+      TableName: table.name,
+      Item: { ...keyOf(table, hubKey), ...newHub(table.clock.now(), newLife()) },
+      ConditionExpression: "attribute_not_exists(#pk)",
+      ExpressionAttributeNames: expression("#pk")
+    })
+    return Effect.flatMap(Effect.mapError(create, refusedAsLost), () => Effect.fail(new Lost()))
+  })
+
+const refusedAsLost = (error: RequestError): RequestError | Lost => (error.isRefused ? new Lost() : error)
+
+/** That the time of the store, which each heartbeat of the fleet moves on, is not after the deadline. */
+export const inTime = (time: number, notAfter: number) =>
+  notAfter === Infinity
+    ? { condition: "#f = :f", values: {} }
+    : {
+        condition: "#f = :f AND (#t <= :notAfter OR #t > :far)",
+        values: { ":notAfter": n(Math.floor(notAfter)), ":far": n(time + farMillis) }
+      }
+
+/** That the voter's value is the one that was read. */
+export const isOwn = (text: string | undefined) =>
+  text === undefined
+    ? { condition: "attribute_not_exists(#r.#voter)", values: {} }
+    : { condition: "#r.#voter = :own", values: { ":own": s(text) } }
+
+/** Writes the hub, and returns it. Fails with `Lost` if a condition does not hold. */
+export const updateHub = (
+  table: DynamoTable,
+  voter: string,
+  of: { readonly set: string; readonly condition: string; readonly values: Item }
+): Effect.Effect<Hub, RequestError | UnreadableHub | Lost> =>
+  table
+    .send("UpdateItem", {
+      TableName: table.name,
+      Key: keyOf(table, hubKey),
+      UpdateExpression: of.set,
+      ConditionExpression: of.condition,
+      ExpressionAttributeNames: expression(`${of.set} ${of.condition}`, { "#voter": voter }),
+      ExpressionAttributeValues: { ":f": n(1), ...of.values },
+      ReturnValues: "ALL_NEW"
+    })
+    .pipe(
+      Effect.mapError(refusedAsLost),
+      Effect.flatMap(({ Attributes = {} }) => decoded(Attributes))
+    )

@@ -1,0 +1,55 @@
+import * as Effect from "effect/Effect"
+import { limits, type RollCall } from "../store/SharedStore.ts"
+import { parsed } from "./ballotBoxes.ts"
+import { type DynamoTable, expression, type Item, keyOf, n, queryAll, type RequestError, s, textOf } from "./client.ts"
+import { type Hub, rollCallFrom } from "./hub.ts"
+import { deletedAt } from "./records.ts"
+
+/** The sort key of a roll call. Keys are ordered as their numbers are. */
+const rollCallKey = (seq: number): string => `l#${String(seq).padStart(16, "0")}`
+
+export const rollCallItem = (table: DynamoTable, rollCall: RollCall, time: number): Item => {
+  const { box, circuit, epoch, prev, seq, term } = rollCall
+  const end = time + term + limits.logMillis
+  return {
+    ...keyOf(table, rollCallKey(seq)),
+    l: s(JSON.stringify([seq, prev, circuit, epoch, box, term])),
+    end: n(Math.ceil(end)),
+    x: deletedAt(end)
+  }
+}
+
+/** The roll calls after `heard` that the log still has, ascending. */
+export const unheard = (
+  table: DynamoTable,
+  hub: Hub,
+  heard: number,
+  time: number
+): Effect.Effect<ReadonlyArray<RollCall>, RequestError> => {
+  if (hub.head <= heard) return Effect.succeed([])
+  const items = queryAll(
+    table,
+    {
+      KeyConditionExpression: "#pk = :pk AND #sk BETWEEN :from AND :to",
+      FilterExpression: "#end > :time",
+      ExpressionAttributeNames: expression("#pk #sk #end"),
+      ExpressionAttributeValues: {
+        ":pk": s(table.prefix),
+        ":from": s(rollCallKey(heard + 1)),
+        ":to": s(rollCallKey(hub.head)),
+        ":time": n(time)
+      }
+    },
+    limits.rollCalls
+  )
+  return Effect.map(items, (found) => {
+    const calls = new Map<number, RollCall>()
+    for (const item of found) {
+      const one = rollCallFrom(parsed(textOf(item["l"])))
+      if (one !== undefined && one.seq <= hub.head) calls.set(one.seq, one)
+    }
+    // While their turn is not carried out, roll calls may not be in the log yet.
+    for (const one of hub.pending?.rollCalls ?? []) if (one.seq > heard) calls.set(one.seq, one)
+    return [...calls.values()].sort((a, b) => a.seq - b.seq).slice(0, limits.rollCalls)
+  })
+}

@@ -1,0 +1,61 @@
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http"
+import type { AddressInfo } from "node:net"
+import { Effect, type Scope } from "effect"
+
+/** A request on its way to DynamoDB. */
+export interface Sent {
+  /** `GetItem`, `UpdateItem` and so on. */
+  readonly kind: string
+  readonly input: string
+}
+
+/** What becomes of a request: it passes, it is throttled, or it arrives when the promise is done, even if its sender is gone. */
+export type Fate = "pass" | "throttle" | Promise<unknown>
+
+/** A way to DynamoDB on which requests are counted, throttled or late. */
+export interface DynamoProxy {
+  readonly url: string
+  /** All requests that arrived, with the status of the answer. */
+  readonly passed: Array<Sent & { readonly status: number; readonly answer: string }>
+  decide: (sent: Sent) => Fate
+}
+
+const throttled = JSON.stringify({
+  __type: "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException",
+  message: "The level of configured provisioned throughput for the table was exceeded"
+})
+
+export const dynamoProxy = (server: string): Effect.Effect<DynamoProxy, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const proxy = { url: "", passed: [] as DynamoProxy["passed"], decide: (): Fate => "pass" } as DynamoProxy
+    const handle = async (request: IncomingMessage, response: ServerResponse) => {
+      const parts: Array<Buffer> = []
+      for await (const part of request) parts.push(part)
+      const input = Buffer.concat(parts).toString()
+      const kind = String(request.headers["x-amz-target"]).split(".")[1] ?? ""
+      const fate = proxy.decide({ kind, input })
+      const type = { "content-type": "application/x-amz-json-1.0" }
+      if (fate === "throttle") {
+        response.writeHead(400, type).end(throttled)
+        return
+      }
+      if (fate !== "pass") await fate
+      const { connection: _, host: __, "content-length": ___, ...headers } = request.headers
+      const answer = await fetch(server, { method: "POST", headers: headers as Record<string, string>, body: input })
+      const text = await answer.text()
+      const date = answer.headers.get("date")
+      proxy.passed.push({ kind, input, status: answer.status, answer: text })
+      if (response.writable) response.writeHead(answer.status, { ...type, ...(date && { date }) }).end(text)
+    }
+    const http = createServer((request, response) => {
+      handle(request, response).catch(() => response.destroy())
+    })
+    yield* Effect.promise(() => new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve)))
+    yield* Effect.addFinalizer(() =>
+      Effect.promise(() => {
+        http.closeAllConnections()
+        return new Promise<void>((resolve) => http.close(() => resolve()))
+      })
+    )
+    return Object.assign(proxy, { url: `http://127.0.0.1:${(http.address() as AddressInfo).port}` })
+  })
