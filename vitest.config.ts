@@ -14,6 +14,7 @@ const withServers = [
     "Operator.servers",
     "alerts",
     "Dashboard.browser",
+    "Playground.browser",
     "examples",
     "fleet.servers",
     "fuzz.redis",

@@ -1,28 +1,44 @@
-/** The built page, for programs that run from the sources. */
+/** The built page and the built playground, for programs that run from the sources. */
 import { execFile } from "node:child_process"
 import { existsSync, readdirSync, statSync } from "node:fs"
 import { fileURLToPath } from "node:url"
 import { promisify } from "node:util"
 
 const root = fileURLToPath(new URL("../", import.meta.url))
-const built = `${root}dist/dashboard/page/index.html`
+
+/** The folder with the built playground. */
+export const playgroundFolder = `${root}playground/dist`
 
 const changedAt = (path: string): number => statSync(path).mtimeMs
 
-/** When a file of the page's source last changed. */
-const sourceAt = (): number => {
-  const files = readdirSync(`${root}page`, { recursive: true, encoding: "utf8" }).map((file) => `${root}page/${file}`)
-  return Math.max(...[...files, `${root}src/dashboard/view.ts`, `${root}package-lock.json`].map(changedAt))
+/** When a file of these folders last changed. What was built does not count. */
+const sourceAt = (...paths: ReadonlyArray<string>): number => {
+  const files = paths.flatMap((path) =>
+    statSync(`${root}${path}`).isFile()
+      ? [path]
+      : readdirSync(`${root}${path}`, { recursive: true, encoding: "utf8" })
+          .filter((file) => !/^dist(\/|$)/.test(file))
+          .map((file) => `${path}/${file}`)
+  )
+  return Math.max(...files.map((file) => changedAt(`${root}${file}`)))
 }
 
-/** Builds the page if it is missing or older than its source. */
-export const ensurePage = async (): Promise<void> => {
-  if (existsSync(built) && changedAt(built) >= sourceAt()) return
+/** Builds a folder with Vite if its result is missing or older than its sources. */
+const ensure = async (folder: string, built: string, ...sources: ReadonlyArray<string>): Promise<void> => {
+  if (existsSync(built) && changedAt(built) >= sourceAt(folder, "package-lock.json", ...sources)) return
   await promisify(execFile)(
     process.execPath,
-    ["node_modules/vite/bin/vite.js", "build", "page", "--logLevel", "warn"],
+    ["node_modules/vite/bin/vite.js", "build", folder, "--logLevel", "warn"],
     {
       cwd: root
     }
   )
 }
+
+/** Builds the page if it is missing or older than its source. */
+export const ensurePage = (): Promise<void> =>
+  ensure("page", `${root}dist/dashboard/page/index.html`, "src/dashboard/view.ts")
+
+/** Builds the playground if it is missing or older than its source, which includes the library. */
+export const ensurePlayground = (): Promise<void> =>
+  ensure("playground", `${playgroundFolder}/index.html`, "src", "page/base.css")

@@ -1,5 +1,4 @@
 import { readFileSync } from "node:fs"
-import { createRequire } from "node:module"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Scope } from "effect"
 import { Trip } from "effect-fuse"
@@ -9,7 +8,7 @@ import type { Browser, Page } from "playwright-core"
 import { afterAll, beforeAll } from "vitest"
 import type { CircuitView } from "../src/dashboard/view.ts"
 import { encode } from "../src/store/digest.ts"
-import { browser, type Opened, open } from "./support/browser.ts"
+import { axe, browser, type Opened, open } from "./support/browser.ts"
 import { start } from "./support/commandLine.ts"
 import { postgresServer } from "./support/postgresServer.ts"
 import { type Process, startProcesses } from "./support/processes.ts"
@@ -90,17 +89,6 @@ const use = (circuit: string) => Effect.forEach(shared.fleet, (one) => one.ask("
 /** The store as an operator sees it. */
 const withStore = <A, E>(f: (store: Effect.Success<ReturnType<typeof RedisStore.make>>) => Effect.Effect<A, E>) =>
   Effect.orDie(Effect.provideContext(Effect.flatMap(RedisStore.make({}), f), shared.connection))
-
-const axeSource = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8")
-
-/** The problems that axe finds. The content security policy of the page forbids a script element for axe, so its source is evaluated. */
-const axe = (page: Page) =>
-  say(async () => {
-    await page.evaluate(axeSource)
-    const found = await page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
-    const { violations } = found as { violations: Array<{ id: string; nodes: Array<{ html: string }> }> }
-    return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`)
-  })
 
 /** Returns the share of a core that a process has used since the call of this function. A tick of its CPU time is 10 milliseconds. */
 const cpuOf = (pid: number): (() => number) => {

@@ -1,3 +1,5 @@
+import { readFileSync } from "node:fs"
+import { createRequire } from "node:module"
 import { Effect, type Scope } from "effect"
 import { type Browser, type BrowserContextOptions, chromium as driver, type Page } from "playwright-core"
 import { chromium } from "./servers.ts"
@@ -46,4 +48,15 @@ export const open = (
     })
     yield* Effect.promise(() => page.goto(url))
     return Object.assign(page, { problems })
+  })
+
+const axeSource = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8")
+
+/** The problems that axe finds. The content security policy of the page forbids a script element for axe, so its source is evaluated. */
+export const axe = (page: Page): Effect.Effect<ReadonlyArray<string>> =>
+  Effect.promise(async () => {
+    await page.evaluate(axeSource)
+    const found = await page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+    const { violations } = found as { violations: Array<{ id: string; nodes: Array<{ html: string }> }> }
+    return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`)
   })

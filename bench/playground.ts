@@ -1,0 +1,61 @@
+/**
+ * Measures the playground in Chromium: its size, and the time from the move of a slider until the new picture is drawn.
+ *
+ *     npm run bench:playground
+ */
+import { readdirSync, readFileSync } from "node:fs"
+import { gzipSync } from "node:zlib"
+import { chromium as driver } from "playwright-core"
+import { ensurePlayground, playgroundFolder } from "../scripts/page.ts"
+import { serveFolder } from "../scripts/serveFolder.ts"
+import { chromium } from "../test/support/servers.ts"
+
+await ensurePlayground()
+const files = readdirSync(playgroundFolder, { recursive: true, encoding: "utf8" }).filter((file) => /\.\w+$/.test(file))
+const sizes = files.map(
+  (file) => [file, gzipSync(readFileSync(`${playgroundFolder}/${file}`), { level: 9 }).length] as const
+)
+for (const [file, bytes] of sizes) console.log(`${(bytes / 1_000).toFixed(1).padStart(7)} kB compressed  ${file}`)
+console.log(
+  `${(sizes.reduce((sum, [, bytes]) => sum + bytes, 0) / 1_000).toFixed(1).padStart(7)} kB compressed  in all\n`
+)
+
+const { server, url } = await serveFolder(playgroundFolder, "/playground/")
+const browser = await driver.launch({ executablePath: await chromium(), args: ["--no-sandbox", "--disable-gpu"] })
+
+const redraws = `performance.getEntriesByName("redraw").map((entry) => entry.duration)`
+
+/** Moves a slider back and forth, and waits for the picture each time. */
+const measure = async (scenario: string, label: string): Promise<void> => {
+  const page = await browser.newPage({ viewport: { width: 1_280, height: 900 } })
+  await page.goto(url)
+  await page.locator(".picture svg").waitFor()
+  const slider = page.getByLabel(label, { exact: true }).first()
+  const drawn = async (n: number): Promise<void> => {
+    // The policy of the page forbids `waitForFunction`.
+    while ((await page.evaluate<Array<number>>(redraws)).length < n) await new Promise((wake) => setTimeout(wake, 5))
+  }
+  // The playground begins with this scenario.
+  if (scenario !== "brownout") {
+    await page.getByLabel("Scenario").selectOption(scenario)
+    await drawn(1)
+  }
+  const before = (await page.evaluate<Array<number>>(redraws)).length
+  for (let i = 0; i < 48; i++) {
+    await slider.press(i % 8 < 4 ? "ArrowLeft" : "ArrowRight")
+    await drawn(before + i + 1)
+  }
+  // The browser optimizes the simulator during the first redraws.
+  const all = (await page.evaluate<Array<number>>(redraws)).slice(before + 8).sort((a, b) => a - b)
+  const at = (share: number) => `${(all[Math.min(all.length - 1, Math.floor(all.length * share))] ?? 0).toFixed(0)} ms`
+  console.log(`${scenario.padEnd(16)} ${label.padEnd(30)} median ${at(0.5).padStart(7)}   worst ${at(1).padStart(7)}`)
+  await page.close()
+}
+
+for (const scenario of ["healthy", "brownout", "retry-storm", "shards"]) {
+  await measure(scenario, "Calls per second")
+  await measure(scenario, "Failures in a row")
+}
+await browser.close()
+server.close()
+server.closeAllConnections()

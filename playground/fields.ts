@@ -1,0 +1,110 @@
+/** Descriptions of settings: one field has its default, its bounds, its slider and its words. */
+
+export interface NumberField {
+  readonly kind: "number"
+  readonly label: string
+  readonly help?: string
+  readonly default: number
+  /** The values of the slider. The first and the last are the bounds. A link may have any number between them. */
+  readonly stops: ReadonlyArray<number>
+  readonly whole: boolean
+  readonly show: (value: number) => string
+}
+
+export interface ChoiceField<A extends string = string> {
+  readonly kind: "choice"
+  readonly label: string
+  readonly default: A
+  readonly choices: Readonly<Record<A, string>>
+}
+
+export interface FlagField {
+  readonly kind: "flag"
+  readonly label: string
+  readonly help?: string
+  readonly default: boolean
+}
+
+export type Field = NumberField | ChoiceField | FlagField
+export type Fields = Readonly<Record<string, Field>>
+export type Value = number | string | boolean
+
+type ValueOf<F> = F extends NumberField
+  ? number
+  : F extends ChoiceField<infer A>
+    ? A
+    : F extends FlagField
+      ? boolean
+      : never
+export type Values<F extends Fields> = { readonly [K in keyof F]: ValueOf<F[K]> }
+
+export const number = (
+  label: string,
+  initial: number,
+  stops: ReadonlyArray<number>,
+  show: (value: number) => string = String,
+  more: { readonly help?: string; readonly whole?: boolean } = {}
+): NumberField => ({ kind: "number", label, default: initial, stops, show, whole: false, ...more })
+
+export const count = (
+  label: string,
+  initial: number,
+  stops: ReadonlyArray<number>,
+  show?: (value: number) => string,
+  help?: string
+): NumberField => number(label, initial, stops, show, { whole: true, ...(help === undefined ? {} : { help }) })
+
+export const choice = <A extends string>(
+  label: string,
+  initial: NoInfer<A>,
+  choices: Readonly<Record<A, string>>
+): ChoiceField<A> => ({ kind: "choice", label, default: initial, choices })
+
+export const flag = (label: string, initial: boolean, help?: string): FlagField => ({
+  kind: "flag",
+  label,
+  default: initial,
+  ...(help === undefined ? {} : { help })
+})
+
+export const defaultsOf = <F extends Fields>(fields: F): Values<F> =>
+  Object.fromEntries(Object.entries(fields).map(([name, one]) => [name, one.default])) as Values<F>
+
+const leastOf = ({ stops }: NumberField): number => stops[0] ?? 0
+const mostOf = ({ stops }: NumberField): number => stops.at(-1) ?? 0
+
+/** What a link may say for a field, for an error message. */
+export const expected = (field: Field): string => {
+  switch (field.kind) {
+    case "number":
+      return `${field.whole ? "a whole number" : "a number"} from ${leastOf(field)} to ${mostOf(field)}`
+    case "choice":
+      return `one of ${Object.keys(field.choices).join(", ")}`
+    case "flag":
+      return "yes or no"
+  }
+}
+
+export const toText = (value: Value): string => (typeof value === "boolean" ? (value ? "yes" : "no") : String(value))
+
+/** Reads a value that {@link toText} wrote. `undefined` if the text is anything else. */
+export const fromText = (field: Field, text: string): Value | undefined => {
+  switch (field.kind) {
+    case "number": {
+      if (!/^\d{1,9}(\.\d{1,20})?$/.test(text)) return undefined
+      const value = Number(text)
+      const fits = value >= leastOf(field) && value <= mostOf(field) && (!field.whole || Number.isInteger(value))
+      return fits ? value : undefined
+    }
+    case "choice":
+      return Object.hasOwn(field.choices, text) ? text : undefined
+    case "flag":
+      return text === "yes" ? true : text === "no" ? false : undefined
+  }
+}
+
+/** The position of the slider that is nearest to the value. */
+export const stopOf = ({ stops }: NumberField, value: number): number => {
+  const distances = stops.map((stop) => Math.abs(stop - value))
+  return distances.indexOf(Math.min(...distances))
+}

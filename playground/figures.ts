@@ -1,0 +1,64 @@
+/** The figures of a simulated policy, and what differs between two of them, in words. */
+import type { PlayReport } from "../src/simulator/figures.ts"
+
+/** Counts of the whole run. Times are milliseconds. */
+export interface Totals {
+  readonly offered: number
+  readonly answered: number
+  readonly failed: number
+  readonly rejected: number
+  /** Attempts that reached the server. */
+  readonly sent: number
+  /** How often a circuit opened. */
+  readonly openings: number
+  readonly p99: number | undefined
+  /** The time after the fault until the server answers as before. `undefined`: there was no fault. `Infinity`: not in this run. */
+  readonly recovery: number | undefined
+}
+
+export const totalsOf = ({ moves, p99, recovery, seconds }: PlayReport): Totals => {
+  const sum = (field: "offered" | "answered" | "failed" | "rejected" | "sent"): number =>
+    seconds.reduce((all, second) => all + second[field], 0)
+  return {
+    offered: sum("offered"),
+    answered: sum("answered"),
+    failed: sum("failed"),
+    rejected: sum("rejected"),
+    sent: sum("sent"),
+    openings: moves.filter(({ to }) => to === "Open").length,
+    p99,
+    recovery
+  }
+}
+
+export const count = (n: number): string => n.toLocaleString("en-US")
+
+export const recoveryText = (recovery: number | undefined): string =>
+  recovery === undefined
+    ? "there is no fault"
+    : recovery === Infinity
+      ? "not in this run"
+      : recovery === 0
+        ? "at once"
+        : `after ${recovery / 1_000} s`
+
+/** How many more or fewer calls: "as many calls fail", "1 more call fails". */
+const compared = (a: number, b: number, one: string, many: string): string => {
+  const difference = Math.abs(b - a)
+  if (difference === 0) return `as many calls ${many}`
+  return `${count(difference)} ${b > a ? "more" : "fewer"} ${difference === 1 ? `call ${one}` : `calls ${many}`}`
+}
+
+const recovered = (first: string, a: Totals["recovery"], name: string, b: Totals["recovery"]): string => {
+  if (a === undefined || b === undefined) return ""
+  if (a === b) return a === Infinity ? " Neither recovers in this run." : ` Both recover ${recoveryText(a)}.`
+  const recovers = (who: string, recovery: number) =>
+    recovery === Infinity ? `${who} does not recover in this run` : `${who} recovers ${recoveryText(recovery)}`
+  return ` When the fault is over, ${recovers(name, b)}, and ${recovers(first, a)}.`
+}
+
+/** How a policy differs from the first one, in words. */
+export const difference = (first: string, a: Totals, name: string, b: Totals): string =>
+  `Of ${count(b.offered)} calls, ${name} answers ${count(b.answered)} and ${first} ${count(a.answered)}. ` +
+  `With ${name}, ${compared(a.failed, b.failed, "fails", "fail")}, and ${compared(a.sent, b.sent, "reaches", "reach")} the server.` +
+  recovered(first, a.recovery, name, b.recovery)

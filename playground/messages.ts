@@ -1,0 +1,11 @@
+/** What the page and its workers say to each other. */
+import type { PlayReport } from "../src/simulator/figures.ts"
+import type { PlayOptions } from "../src/simulator/playOptions.ts"
+
+export interface PlayRequest {
+  readonly options: PlayOptions
+}
+
+export type PlayResponse =
+  | { readonly report: PlayReport; readonly problem?: undefined }
+  | { readonly report?: undefined; readonly problem: string }

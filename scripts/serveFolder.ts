@@ -1,0 +1,34 @@
+/** Serves the files of a folder, as a server of static files does. */
+import { existsSync, readFileSync, statSync } from "node:fs"
+import { createServer, type Server } from "node:http"
+import { join, normalize } from "node:path"
+
+const types: Readonly<Record<string, string>> = {
+  html: "text/html; charset=utf-8",
+  js: "text/javascript",
+  css: "text/css",
+  svg: "image/svg+xml"
+}
+
+/** Serves `folder` below `path`, which begins and ends with a slash, on a free port. */
+export const serveFolder = async (
+  folder: string,
+  path: string
+): Promise<{ readonly url: string; readonly server: Server }> => {
+  const server = createServer((request, response) => {
+    const asked = normalize(decodeURIComponent(new URL(request.url ?? "/", "http://localhost").pathname))
+    const file = join(folder, asked.slice(path.length), asked.endsWith("/") ? "index.html" : "")
+    if (!asked.startsWith(path) || !existsSync(file) || !statSync(file).isFile()) {
+      response.writeHead(404).end()
+      return
+    }
+    response.writeHead(200, { "content-type": types[file.split(".").at(-1) ?? ""] ?? "application/octet-stream" })
+    response.end(readFileSync(file))
+  })
+  await new Promise<void>((resolve) => {
+    server.listen(0, "127.0.0.1", resolve)
+  })
+  const address = server.address()
+  const port = typeof address === "object" ? address?.port : undefined
+  return { url: `http://127.0.0.1:${port}${path}`, server }
+}
