@@ -9,10 +9,15 @@ const built = `${root}dist/dashboard/page/index.html`
 
 const changedAt = (path: string): number => statSync(path).mtimeMs
 
+/** The folders with the source of the page. It shares types and pure code with the library. */
+const folders = ["page", "src/core", "src/dashboard", "src/shapes", "src/simulator"]
+
 /** When a file of the page's source last changed. */
 const sourceAt = (): number => {
-  const files = readdirSync(`${root}page`, { recursive: true, encoding: "utf8" }).map((file) => `${root}page/${file}`)
-  return Math.max(...[...files, `${root}src/dashboard/view.ts`, `${root}package-lock.json`].map(changedAt))
+  const files = folders.flatMap((folder) =>
+    readdirSync(root + folder, { recursive: true, encoding: "utf8" }).map((file) => `${root}${folder}/${file}`)
+  )
+  return Math.max(...[...files, `${root}package-lock.json`].map(changedAt))
 }
 
 /** Builds the page if it is missing or older than its source. */
