@@ -5,6 +5,7 @@ import { clock, rate, took } from "./format.ts"
 import { Name, Since, StateBadge, StateMark, Until, words } from "./parts.tsx"
 import { Timeline } from "./Timeline.tsx"
 import type { Steering } from "./Troubles.tsx"
+import { WhatIf } from "./WhatIf.tsx"
 
 /** The page of one circuit. It loads the details again when the circuit changes, and every 15 seconds. */
 export const Circuit = ({
@@ -133,6 +134,12 @@ export const Circuit = ({
             <h2>Traffic and states</h2>
             <Timeline detail={{ ...found, circuit }} every={every} at={at} />
           </section>
+          {circuit.key === undefined && (
+            <section>
+              <h2>What if the policy were another one?</h2>
+              <WhatIf circuit={circuit} transitions={found.transitions} every={every} at={at} />
+            </section>
+          )}
           <div class="columns">
             <section>
               <h2>History</h2>

@@ -7,7 +7,7 @@ import { type Choice, failureShare, type Sort } from "./model.ts"
 import { addressOf, Name, Sparkline, StateMark, words } from "./parts.tsx"
 
 /** The rows of one page of the table. A browser lays out the whole table again whenever a cell changes. */
-const pageRows = 50
+const pageRows = 30
 
 const Row = memo(({ circuit }: { readonly circuit: CircuitView }) => {
   const { keys, keysDown, processes, state, traffic } = circuit

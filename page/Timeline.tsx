@@ -1,6 +1,7 @@
 import { useEffect, useRef } from "preact/hooks"
 import uPlot from "uplot"
 import type { CircuitDetail } from "../src/dashboard/view.ts"
+import { bandsOf } from "../src/dashboard/whatIf.ts"
 import { clock } from "./format.ts"
 import { type State, samples } from "./model.ts"
 
@@ -12,27 +13,6 @@ const bandColours: Readonly<Record<State, string>> = {
   Isolated: "--isolated",
   Disabled: "--disabled",
   Closed: "--closed"
-}
-
-interface Band {
-  readonly state: State
-  readonly from: number
-  readonly to: number
-}
-
-/** The states over time, in seconds since 1970. */
-const bands = ({ circuit, transitions }: CircuitDetail, from: number, to: number): ReadonlyArray<Band> => {
-  const found: Array<Band> = []
-  let state: State = transitions[0]?.from ?? circuit.state
-  let since = from
-  for (const one of transitions) {
-    const at = one.at / 1_000
-    if (at > since) found.push({ state, from: since, to: Math.min(at, to) })
-    state = one.to
-    since = Math.max(since, at)
-  }
-  found.push({ state, from: since, to })
-  return found
 }
 
 /** The padding of the frame around the plot, left and right, in pixels. */
@@ -83,10 +63,11 @@ export const Timeline = ({
       })
       const drawBands = (u: uPlot) => {
         const { max = 0, min = 0 } = u.scales["x"] as { min?: number; max?: number }
-        for (const { from, state, to } of bands(shown.current, min, max)) {
-          if (state === "Closed" || to < min) continue
-          const left = u.valToPos(Math.max(from, min), "x", true)
-          const right = u.valToPos(Math.min(to, max), "x", true)
+        const { circuit, transitions } = shown.current
+        for (const { from, state, to } of bandsOf(transitions, circuit.state, min * 1_000, max * 1_000)) {
+          if (state === "Closed") continue
+          const left = u.valToPos(from / 1_000, "x", true)
+          const right = u.valToPos(to / 1_000, "x", true)
           u.ctx.save()
           u.ctx.globalAlpha = 0.16
           u.ctx.fillStyle = colour(element, bandColours[state])

@@ -35,9 +35,13 @@ const ensure = async (folder: string, built: string, ...sources: ReadonlyArray<s
   )
 }
 
-/** Builds the page if it is missing or older than its source. */
+/** Builds the page if it is missing or older than its source, which includes pure code of the library. */
 export const ensurePage = (): Promise<void> =>
-  ensure("page", `${root}dist/dashboard/page/index.html`, "src/dashboard/view.ts")
+  ensure(
+    "page",
+    `${root}dist/dashboard/page/index.html`,
+    ...["core", "dashboard", "shapes", "simulator"].map((folder) => `src/${folder}`)
+  )
 
 /** Builds the playground if it is missing or older than its source, which includes the library. */
 export const ensurePlayground = (): Promise<void> =>

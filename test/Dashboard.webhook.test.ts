@@ -3,6 +3,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Redacted } from "effect"
 import type { Change, TransitionView } from "../src/dashboard/view.ts"
 import { makeNews, makeWebhook } from "../src/dashboard/webhook.ts"
+import { circuitId } from "../src/store/codec.ts"
 import { until } from "./support/redisFleet.ts"
 
 const move = (at: number, name: string, from: TransitionView["from"], to: TransitionView["to"]): TransitionView => ({
@@ -63,8 +64,55 @@ describe("the news of transitions", () => {
       [`&lt;!channel&gt; is open: &lt;https://evil.test|click&gt; &amp; ${"x".repeat(172)}…`]
     ]
   ])("%s", (_, transitions, lines) => {
-    assert.deepStrictEqual(makeNews(0)(transitions), lines)
+    assert.deepStrictEqual(makeNews(0).of(transitions), lines)
   })
+})
+
+describe("the memory of the news", () => {
+  const keyed = (i: number, from: TransitionView["from"], to: TransitionView["to"]): TransitionView => ({
+    ...move(10 + i, "api", from, to),
+    key: `k${i}`
+  })
+  const thousands = Array.from({ length: 15_000 }, (_, i) => i)
+
+  it("forgets circuits whose record ended without a transition", () => {
+    const news = makeNews(0)
+    news.of(thousands.slice(0, 4_000).map((i) => keyed(i, "Closed", "Open")))
+    news.of(thousands.slice(4_000, 6_000).map((i) => keyed(i, "Closed", "Isolated")))
+    assert.strictEqual(news.size(), 6_000)
+    const left = new Set([circuitId("api", "k1"), circuitId("api", "k4001")])
+    news.keep((id) => left.has(id))
+    assert.strictEqual(news.size(), 2)
+    // What is still remembered is still reported once.
+    assert.deepStrictEqual(news.of([keyed(1, "HalfOpen", "Open"), keyed(1, "HalfOpen", "Closed")]), [
+      "api [k1] is closed again after 0 s"
+    ])
+  })
+
+  it("is limited, and forgets the oldest first", () => {
+    const news = makeNews(0)
+    for (const i of thousands) news.of([keyed(i, "Closed", "Open")])
+    assert.strictEqual(news.size(), 10_000)
+    assert.deepStrictEqual(news.of([keyed(0, "HalfOpen", "Closed"), keyed(14_999, "HalfOpen", "Closed")]), [
+      "api [k14999] is closed again after 0 s"
+    ])
+  })
+
+  it.live("is cleaned with each sample", () =>
+    Effect.gen(function* () {
+      const { heard, url } = yield* receiver([])
+      const hear = yield* makeWebhook(url)
+      const at = Date.now() + 1
+      yield* hear({ ...change([move(at, "api", "Closed", "Open")]), sample: [] }, [])
+      // The circuit has no record any more, so the end of its outage is not news.
+      yield* hear(change([move(at + 1, "api", "HalfOpen", "Closed"), move(at + 2, "mail", "Closed", "Open")]), [])
+      yield* until(
+        "it has heard",
+        Effect.sync(() => heard.length > 0)
+      )
+      assert.deepStrictEqual(heard, ["api is open\nmail is open"])
+    })
+  )
 })
 
 /** A webhook that answers these statuses, and then 200. */
@@ -98,7 +146,7 @@ describe("the webhook", () => {
       const { heard, url } = yield* receiver([])
       const hear = yield* makeWebhook(url)
       const at = Date.now() + 1
-      yield* hear(change(Array.from({ length: 40 }, (_, i) => move(at, `c${i}`, "Closed", "Open"))))
+      yield* hear(change(Array.from({ length: 40 }, (_, i) => move(at, `c${i}`, "Closed", "Open"))), [])
       yield* until(
         "it has heard",
         Effect.sync(() => heard.length > 0)
@@ -112,7 +160,7 @@ describe("the webhook", () => {
     Effect.gen(function* () {
       const { heard, url } = yield* receiver([500])
       const hear = yield* makeWebhook(url)
-      yield* hear(change([move(Date.now() + 1, "api", "Closed", "Open")]))
+      yield* hear(change([move(Date.now() + 1, "api", "Closed", "Open")]), [])
       yield* until(
         "it has heard twice",
         Effect.sync(() => heard.length === 2)

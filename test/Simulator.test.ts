@@ -105,6 +105,21 @@ describe("A simulation", () => {
     })
   )
 
+  it.effect("counts calls that take no time", () =>
+    Effect.gen(function* () {
+      const calls = Array.from({ length: 20 }, (_, i) => ({
+        at: Math.floor(i / 2) * 100,
+        duration: 0,
+        outcome: i < 10 ? ("success" as const) : ("failure" as const)
+      }))
+      const [report] = yield* Simulator.run(
+        { calls, outages: [], millis: 1_000 },
+        { one: { trip: Trip.consecutive(4) } }
+      )
+      assert.deepStrictEqual([report?.succeeded, report?.failed, report?.rejected], [10, 4, 6])
+    })
+  )
+
   it.effect("names what is wrong with its policies and its options", () =>
     Effect.gen(function* () {
       const trace = regular(1, () => false)

@@ -12,7 +12,7 @@ import * as Stream from "effect/Stream"
 import { foreignMessage } from "../core/foreign.ts"
 import type { StoreError } from "../store/SharedStore.ts"
 import { Board, sampleMillis } from "./board.ts"
-import type { Reader } from "./reader.ts"
+import type { CircuitsRead, Reader } from "./reader.ts"
 import { bounded } from "./texts.ts"
 import type { Change, MoreMessage, RightsView } from "./view.ts"
 
@@ -36,6 +36,11 @@ const idleMillis = 120_000
 interface Viewer {
   readonly queue: Queue.Queue<Uint8Array>
   readonly rights: RightsView
+}
+
+interface Turn {
+  readonly change: Change
+  readonly circuits: CircuitsRead["circuits"] | undefined
 }
 
 interface Frame {
@@ -76,8 +81,10 @@ const isNews = ({ circuits, gone, sample, transitions }: Change): boolean =>
 export interface FeedOptions {
   /** Whether to read while there is no viewer. */
   readonly always: boolean
-  /** Called with each change, before the change is sent. */
-  readonly onChange?: ((change: Change) => Effect.Effect<void>) | undefined
+  /** Called with each change, before the change is sent, and with all circuits that have a record; `undefined` if the read failed. */
+  readonly onChange?:
+    | ((change: Change, circuits: CircuitsRead["circuits"] | undefined) => Effect.Effect<void>)
+    | undefined
 }
 
 export const makeFeed = (reader: Reader, { always, onChange }: FeedOptions): Effect.Effect<Feed, never, Scope> =>
@@ -142,28 +149,29 @@ export const makeFeed = (reader: Reader, { always, onChange }: FeedOptions): Eff
       for (const viewer of viewers) send(viewer, bytes)
     }
 
-    const read: Effect.Effect<Change, StoreError> = Effect.gen(function* () {
+    const read: Effect.Effect<Turn, StoreError> = Effect.gen(function* () {
       const circuits = yield* reader.circuits
       // The first read after a failure takes a sample.
       const names = reads % readsPerSample === 0 || !sampled ? yield* reader.names : undefined
       if (names !== undefined) sampled = true
       reads++
-      return board.take(yield* Clock.currentTimeMillis, circuits, names)
+      return { change: board.take(yield* Clock.currentTimeMillis, circuits, names), circuits: circuits.circuits }
     })
 
     const turn: Effect.Effect<void> = one.withPermit(
       Effect.gen(function* () {
-        const change = yield* Effect.catch(read, (error) =>
-          Effect.map(Clock.currentTimeMillis, (at) => {
+        const { change, circuits } = yield* Effect.catch(read, (error) =>
+          Effect.map(Clock.currentTimeMillis, (at): Turn => {
             sampled = false
-            return board.fail(at, bounded(foreignMessage(error.cause)) ?? "the store failed")
+            const change = board.fail(at, bounded(foreignMessage(error.cause)) ?? "the store failed")
+            return { change, circuits: undefined }
           })
         )
         const at = board.at
         const now = change.source.problem?.message
         const news = isNews(change) || (now === undefined) !== (problem === undefined)
         problem = now
-        if (news && onChange !== undefined) yield* onChange(change)
+        if (news && onChange !== undefined) yield* onChange(change, circuits)
         if (news || at - sentAt >= silentMillis) broadcast(at, change)
       })
     )

@@ -7,9 +7,11 @@ import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import type { Scope } from "effect/Scope"
 import { circuitId } from "../store/codec.ts"
+import { isNotClosed } from "../store/known.ts"
 import { duration } from "./duration.ts"
+import type { FeedOptions } from "./feed.ts"
 import { bounded } from "./texts.ts"
-import type { Change, TransitionView } from "./view.ts"
+import type { TransitionView } from "./view.ts"
 
 class NotSent extends Data.TaggedError("NotSent")<{ readonly message: string }> {}
 
@@ -34,11 +36,33 @@ const escaped = (text: string): string =>
 const circuitText = ({ key, name }: Pick<TransitionView, "name" | "key">): string =>
   escaped(key === undefined ? name : `${name} [${key}]`)
 
+/** At most this many circuits that are down, and this many overrides, are remembered. If there are more, the oldest is forgotten. */
+const mostRemembered = 10_000
+
+const remember = <A>(among: Map<string, A>, id: string, value: A): void => {
+  // A map is in the order of insertion.
+  among.delete(id)
+  among.set(id, value)
+  const [oldest] = among.keys()
+  if (among.size > mostRemembered && oldest !== undefined) among.delete(oldest)
+}
+
+/**
+ * Remembers which circuits are down and which have an override, to report each once. A circuit whose record ended without a transition is
+ * forgotten by {@link News.keep}.
+ */
+export interface News {
+  readonly of: (transitions: ReadonlyArray<TransitionView>) => ReadonlyArray<string>
+  /** Forgets all circuits for which `isNotClosed` is false. */
+  readonly keep: (isNotClosed: (id: string) => boolean) => void
+  readonly size: () => number
+}
+
 /**
  * Selects the transitions that are news, and describes each in a line. The beginning and the end of an outage are news; its further
  * openings and its probes are not. A transition before `since` is not news, but it is remembered.
  */
-export const makeNews = (since: number): ((transitions: ReadonlyArray<TransitionView>) => ReadonlyArray<string>) => {
+export const makeNews = (since: number): News => {
   const down = new Map<string, number>()
   const forced = new Map<string, TransitionView["to"]>()
   const line = (one: TransitionView): string | undefined => {
@@ -49,7 +73,7 @@ export const makeNews = (since: number): ((transitions: ReadonlyArray<Transition
     const by = one.actor === undefined ? "" : ` by ${escaped(one.actor)}`
     if (one.to === "Isolated" || one.to === "Disabled") {
       if (!isNew && forced.get(id) === one.to) return undefined
-      forced.set(id, one.to)
+      remember(forced, id, one.to)
       return `${circuitText(one)} was ${one.to === "Isolated" ? "isolated" : "disabled"}${by}${why}`
     }
     const wasForced = forced.delete(id)
@@ -61,14 +85,21 @@ export const makeNews = (since: number): ((transitions: ReadonlyArray<Transition
     }
     if (!isNew && down.has(id))
       return wasForced ? `${circuitText(one)} was released${by}, and is still open` : undefined
-    down.set(id, one.at)
+    remember(down, id, one.at)
     return `${circuitText(one)} is open${why}`
   }
-  return (transitions) =>
-    transitions.flatMap((one) => {
-      const text = line(one)
-      return text === undefined || one.at < since ? [] : [text]
-    })
+  return {
+    of: (transitions) =>
+      transitions.flatMap((one) => {
+        const text = line(one)
+        return text === undefined || one.at < since ? [] : [text]
+      }),
+    keep: (isNotClosed) => {
+      for (const id of down.keys()) if (!isNotClosed(id)) down.delete(id)
+      for (const id of forced.keys()) if (!isNotClosed(id)) forced.delete(id)
+    },
+    size: () => down.size + forced.size
+  }
 }
 
 const messageOf = (lines: ReadonlyArray<string>): string =>
@@ -79,7 +110,7 @@ const messageOf = (lines: ReadonlyArray<string>): string =>
 /** Sends the news in changes. The URL is a secret, so no error contains it. */
 export const makeWebhook = (
   url: Redacted.Redacted<string>
-): Effect.Effect<(change: Change) => Effect.Effect<void>, never, Scope> =>
+): Effect.Effect<NonNullable<FeedOptions["onChange"]>, never, Scope> =>
   Effect.gen(function* () {
     const queue = yield* Queue.dropping<string>(mostWaiting)
     const news = makeNews(yield* Clock.currentTimeMillis)
@@ -111,8 +142,12 @@ export const makeWebhook = (
     })
     const reported = Effect.catch(turn, ({ message }) => Effect.logWarning(`A notification was not sent: ${message}`))
     yield* Effect.forkScoped(Effect.forever(reported))
-    return ({ transitions }) =>
+    return ({ sample, transitions }, circuits) =>
       Effect.sync(() => {
-        for (const one of news(transitions)) Queue.offerUnsafe(queue, one)
+        for (const one of news.of(transitions)) Queue.offerUnsafe(queue, one)
+        // With each sample, which is often enough.
+        if (circuits === undefined || sample === undefined || news.size() === 0) return
+        const notClosed = new Set(circuits.filter(isNotClosed).map(({ key, name }) => circuitId(name, key)))
+        news.keep((id) => notClosed.has(id))
       })
   })

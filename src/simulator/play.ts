@@ -80,10 +80,11 @@ const playOne = (
     }
     const { ends, endOf } = schedule(calls, timeout)
     let next = 0
-    const endUntil = (time: number): void => {
+    /** Ends the calls before `before` that are over at `time`. A call without a duration ends only after it was admitted. */
+    const endUntil = (time: number, before: number): void => {
       for (;;) {
         const end = ends[next]
-        const endAt = end === undefined ? Infinity : endOf(end)
+        const endAt = end === undefined || end >= before ? Infinity : endOf(end)
         const late = lateProbes[0]
         const at = Math.min(endAt, late?.at ?? Infinity)
         if (at > time || at === Infinity) return
@@ -101,7 +102,7 @@ const playOne = (
       }
     }
     calls.forEach(({ at }, call) => {
-      endUntil(at)
+      endUntil(at, call)
       timeline.now = at
       const admitted = run(admit)
       if (Exit.isFailure(admitted)) {
@@ -118,7 +119,7 @@ const playOne = (
         lateProbes.push({ at: at + probeTimeoutMillis - 1e-6, call })
       }
     })
-    endUntil(Infinity)
+    endUntil(Infinity, calls.length)
     return { policy: name, fates, moves }
   })
 
