@@ -14,6 +14,7 @@ const withServers = [
     "Operator.servers",
     "alerts",
     "Dashboard.browser",
+    "Site.browser",
     "examples",
     "fleet.servers",
     "fuzz.redis",
