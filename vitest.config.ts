@@ -15,6 +15,7 @@ const withServers = [
     "alerts",
     "Dashboard.browser",
     "Playground.browser",
+    "Site.browser",
     "examples",
     "fleet.servers",
     "fuzz.redis",

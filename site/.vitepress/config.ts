@@ -1,0 +1,123 @@
+import { readFileSync } from "node:fs"
+import { join } from "node:path"
+import { defineConfig, type HeadConfig } from "vitepress"
+import { extend } from "../markdown.ts"
+import { documentation, exampleGroups, sectionItems, slugify } from "../navigation.ts"
+import { hasReference, publicFolder, writePublicFiles } from "../publicFiles.ts"
+import { addressOf, excluded, pageAt, read, root, routeOf } from "../repository.ts"
+import { startPage } from "../startPage.ts"
+import { summary } from "../summary.ts"
+
+/** Where the site is hosted: an address, or only its path. The path alone is enough for all links. */
+const hosted = process.env["SITE_URL"] ?? "/"
+const hostname = /^https?:/.test(hosted) ? hosted.replace(/\/*$/, "/") : undefined
+const base = `/${new URL(hosted, "http://localhost").pathname}/`.replaceAll(/\/+/g, "/")
+
+const [, , command] = process.argv
+if (command === "build" && !hasReference()) {
+  throw new Error("The API reference is missing. Run `npm run reference` first, or `npm run docs:build` for both.")
+}
+if (command !== "preview") writePublicFiles()
+
+const { description, name } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
+const isReadme = (file: string): boolean => file === join(root, "README.md")
+const isSearched = (path: string): boolean => !["CHANGELOG.md", "test/mutants.md"].includes(path)
+
+const actions = [
+  `[Start with the tutorial](docs/tutorial.md){.action .main}`,
+  `[Do I need this?](docs/do-i-need-this.md){.action}`,
+  `[All documentation](docs/README.md){.action}`
+]
+const startOf = (source: string): string => startPage(source, actions)
+
+/** The words of a text. A name such as `HalfOpen` is also the words of which it consists, so "half-open" finds it. */
+const tokenize = (text: string): Array<string> =>
+  text
+    .split(/[\s\p{P}\p{S}]+/u)
+    .flatMap((word) => (/[a-z][A-Z]/.test(word) ? [word, ...word.split(/(?<=[a-z])(?=[A-Z])/)] : [word]))
+
+export default defineConfig({
+  title: name,
+  description,
+  lang: "en",
+  base,
+  srcDir: root,
+  srcExclude: excluded,
+  rewrites: routeOf,
+  outDir: process.env["SITE_OUT"] ?? join(root, "site/dist"),
+  ...(hostname !== undefined && { sitemap: { hostname } }),
+  head: [
+    ["link", { rel: "icon", type: "image/svg+xml", href: `${base}icon.svg` }],
+    ["meta", { name: "color-scheme", content: "light dark" }]
+  ],
+  transformPageData: ({ filePath, frontmatter, params, relativePath }) => {
+    if (frontmatter["layout"] === "home") return { description }
+    return { description: params?.["description"] ?? (summary(read(pageAt(filePath || relativePath))) || description) }
+  },
+  transformHead: ({ page, pageData, title, description }) => {
+    const address = hostname === undefined ? undefined : new URL(addressOf(page).slice(1), hostname).href
+    const head: Array<HeadConfig> = [
+      ["meta", { property: "og:title", content: pageData.title || title }],
+      ["meta", { property: "og:description", content: description }],
+      ["meta", { property: "og:type", content: page === "index.md" ? "website" : "article" }],
+      ["meta", { property: "og:site_name", content: name }]
+    ]
+    // These need a whole address.
+    if (hostname !== undefined && address !== undefined) {
+      head.push(["meta", { property: "og:url", content: address }], ["link", { rel: "canonical", href: address }])
+      head.push(["meta", { property: "og:image", content: `${hostname}docs/pictures/dashboard-light.png` }])
+    }
+    return head
+  },
+  markdown: {
+    theme: { light: "github-light-high-contrast", dark: "github-dark-high-contrast" },
+    anchor: { slugify },
+    config: (md) => extend(md, base)
+  },
+  themeConfig: {
+    logo: "/icon.svg",
+    externalLinkIcon: true,
+    outline: { level: [2, 3], label: "On this page" },
+    nav: [
+      { text: "Tutorial", link: "/docs/tutorial.html" },
+      { text: "Documentation", items: sectionItems() },
+      { text: "Examples", link: "/examples/", activeMatch: "^/examples/" },
+      ...(hasReference() ? [{ text: "API reference", link: "/reference/index.html", target: "_self" }] : []),
+      { text: "Changes", link: "/CHANGELOG.html" }
+    ],
+    sidebar: { "/examples/": [...exampleGroups()], "/": [...documentation()] },
+    search: {
+      provider: "local",
+      options: {
+        detailedView: false,
+        // The pages as the site shows them, without those in which every word occurs.
+        _render: (source, env, md) => {
+          const path = pageAt(env.relativePath)
+          if (!isSearched(path)) return ""
+          return md.render(isReadme(env.path) ? startOf(source) : source, Object.assign(env, { forSearch: true }))
+        },
+        miniSearch: {
+          options: { tokenize },
+          searchOptions: { boost: { title: 2, titles: 1.5, text: 1 }, combineWith: "AND" }
+        }
+      }
+    },
+    notFound: {
+      title: "This page does not exist",
+      quote: "It may have moved. The search and the documentation know all pages.",
+      linkLabel: "Go to the start page",
+      linkText: "Go to the start page"
+    }
+  },
+  vite: {
+    publicDir: publicFolder,
+    plugins: [
+      {
+        name: "start-page",
+        enforce: "pre",
+        transform: (code: string, id: string) => (isReadme(id) ? startOf(code) : undefined)
+      }
+    ],
+    build: { chunkSizeWarningLimit: 2_000 }
+  }
+})

@@ -1,0 +1,3 @@
+import { sourcePages } from "./sourcePages.ts"
+
+export default { paths: sourcePages }

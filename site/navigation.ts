@@ -1,0 +1,145 @@
+/** The navigation of the site. Its only source is the tables of `docs/README.md` and of the pages that these tables name. */
+import { addressFrom, addressOf, isExternal, type Link, linksIn, pages, read, targetOf, titleOf } from "./repository.ts"
+
+export interface Item {
+  readonly text: string
+  readonly link: string
+}
+
+export interface Group {
+  readonly text: string
+  readonly link?: string
+  readonly collapsed?: boolean
+  readonly items: Array<Item | Group>
+}
+
+const index = "docs/README.md"
+const examples = "examples/README.md"
+const contributing = "CONTRIBUTING.md"
+
+/** The heading of the section that the start page shows as well. */
+export const questionsHeading = "Ten questions of newcomers"
+
+interface Section {
+  readonly heading: string
+  readonly text: string
+}
+
+/** The text before the first heading of level two has the heading "". */
+export const sectionsOf = (page: string): ReadonlyArray<Section> =>
+  read(page)
+    .split(/^## /m)
+    .map((part, i) => {
+      if (i === 0) return { heading: "", text: part }
+      const end = part.indexOf("\n")
+      return { heading: part.slice(0, end).trim(), text: part.slice(end + 1) }
+    })
+
+/** The cells of each row of the tables in a text, without the rows of dashes. The first row is the header. */
+export const rowsOf = (text: string): ReadonlyArray<ReadonlyArray<string>> =>
+  Array.from(text.matchAll(/^\|(.*)\|[ \t]*$/gm), ([, row = ""]) => row.split("|").map((cell) => cell.trim())).filter(
+    (cells) => !cells.every((cell) => /^:?-+:?$/.test(cell))
+  )
+
+const anchorOf = (heading: string): string =>
+  heading
+    .trim()
+    .toLowerCase()
+    .replaceAll(/[^\p{L}\p{N}_\- ]/gu, "")
+    .replaceAll(" ", "-")
+
+/** The anchor of a heading, as GitHub makes it: links work there and on the site. */
+export const slugify = anchorOf
+
+const plain = (text: string): string => text.replaceAll("`", "").replaceAll("**", "")
+
+const itemOf = (page: string, { href, text }: Link): Item => ({ text: plain(text), link: addressFrom(page, href) })
+
+/** The pages of a folder `x` that `x.md` names in its tables and `docs/README.md` does not name, by the headings of `x.md`. */
+const below = (page: string, named: ReadonlySet<string>): Array<Item | Group> => {
+  const folder = page.replace(/\.md$/, "/")
+  const seen = new Set(named)
+  const groups = sectionsOf(page).flatMap(({ heading, text }) => {
+    const items = linksIn(text).flatMap((link) => {
+      if (isExternal(link.href)) return []
+      const { path } = targetOf(page, link.href)
+      if (!path.startsWith(folder) || !pages.includes(path) || seen.has(path)) return []
+      seen.add(path)
+      return [{ text: plain(link.text), link: addressOf(path) }]
+    })
+    return items.length > 0 ? [{ text: heading, collapsed: true, items }] : []
+  })
+  return groups.length > 1 ? groups : groups.flatMap(({ items }) => items)
+}
+
+/** The groups of the documentation. */
+export const documentation = (): ReadonlyArray<Group> => {
+  const all = sectionsOf(index)
+  const named = new Set(linksIn(read(index)).map(({ href }) => targetOf(index, href).path))
+  const groups: Array<Group> = []
+  const outside: Array<Item> = []
+  for (const { heading, text } of all) {
+    if (heading === questionsHeading) continue
+    const [header = [], ...rows] = rowsOf(text)
+    // The table before the first heading has its title in its first cell.
+    const title = heading === "" ? (header[0] ?? "") : heading
+    const items = rows.flatMap((cells): Array<Item | Group> => {
+      const links = cells.flatMap((cell) => linksIn(cell))
+      if (links.length > 1) {
+        return [{ text: plain(cells[0] ?? ""), collapsed: true, items: links.map((link) => itemOf(index, link)) }]
+      }
+      return links.map((link) => {
+        const item = itemOf(index, link)
+        const children = below(targetOf(index, link.href).path, named)
+        return children.length === 0 ? item : { ...item, collapsed: true, items: children }
+      })
+    })
+    if (items.length > 0) {
+      const text = title.charAt(0).toUpperCase() + title.slice(1)
+      groups.push({ text, ...(groups.length > 0 && { collapsed: true }), items })
+    }
+    const prose = text.replaceAll(/^\|.*$/gm, "")
+    outside.push(...linksIn(prose).map((link) => itemOf(index, link)))
+  }
+  const addresses = new Set(flat(groups).map(({ link }) => link))
+  const project = outside.filter(({ link }) => !addresses.has(link))
+  // What only contributors need is not in the documentation.
+  const forContributors = linksIn(read(contributing)).flatMap((link) => {
+    const { path } = targetOf(contributing, link.href)
+    return pages.includes(path) && /^(?!docs|examples).*\//.test(path)
+      ? [{ text: titleOf(path), link: addressOf(path) }]
+      : []
+  })
+  groups.push({ text: "The project", collapsed: true, items: [...project, ...forContributors] })
+  return groups
+}
+
+/** The groups of the examples: one for each table of `examples/README.md`. */
+export const exampleGroups = (): ReadonlyArray<Group> => {
+  const tables = read(examples).match(/(?:^\|.*\|[ \t]*\n)+/gm) ?? []
+  return tables.flatMap((table) => {
+    const [[title = ""] = [], ...rows] = rowsOf(table)
+    const items = rows.flatMap(([cell = ""]) => linksIn(cell).map((link) => itemOf(examples, link)))
+    return items.length > 0 ? [{ text: title.charAt(0).toUpperCase() + title.slice(1), collapsed: false, items }] : []
+  })
+}
+
+export const flat = (groups: ReadonlyArray<Item | Group>): ReadonlyArray<Item> =>
+  groups.flatMap((one) => [
+    ...(one.link === undefined ? [] : [{ text: one.text, link: one.link }]),
+    ...("items" in one ? flat(one.items) : [])
+  ])
+
+/** The pages that the navigation does not reach. */
+export const unreachable = (): ReadonlyArray<string> => {
+  const reached = new Set(flat([...documentation(), ...exampleGroups()]).map(({ link }) => link.replace(/#.*/, "")))
+  return pages.filter((page) => !["README.md", index, examples].includes(page) && !reached.has(addressOf(page)))
+}
+
+/** The sections of the documentation, for the menu at the top. */
+export const sectionItems = (): Array<Item> => [
+  { text: "All pages", link: addressOf(index) },
+  ...sectionsOf(index)
+    .filter(({ heading }) => heading !== "")
+    .map(({ heading }) => ({ text: heading, link: `${addressOf(index)}#${slugify(heading)}` }))
+]

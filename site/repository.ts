@@ -1,0 +1,105 @@
+/** Which files of the repository the site shows, and under which address. */
+import { existsSync, globSync, readFileSync, statSync } from "node:fs"
+import { join, posix, relative } from "node:path"
+import { fileURLToPath } from "node:url"
+
+export const root = fileURLToPath(new URL("../", import.meta.url))
+
+export const read = (path: string): string => readFileSync(join(root, path), "utf8")
+
+/** The Markdown files: each becomes a page. */
+const markdown = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/**/*.md", "examples/**/*.md", "test/*.md"]
+
+export const pages: ReadonlyArray<string> = globSync(markdown, { cwd: root }).sort()
+
+/** The folders that VitePress must not search for pages. */
+export const excluded = ["{bench,coverage,page,playground,reference,scripts,src}/**", "site/{dist,public}/**"]
+
+/** Files that the site has as they are: pictures, dashboards, alerts, measurements. */
+export const rawFiles: ReadonlyArray<string> = globSync(["docs/**/*.{svg,png,json,yml}", "bench/results/*"], {
+  cwd: root
+}).sort()
+
+export const titleOf = (page: string): string => /^# (.*)$/m.exec(read(page))?.[1] ?? page
+
+export interface Link {
+  readonly text: string
+  readonly href: string
+}
+
+export const linksIn = (text: string): ReadonlyArray<Link> =>
+  Array.from(text.matchAll(/\[((?:[^\]`]|`[^`]*`)*)\]\(([^)\s]+)\)/g), ([, label = "", href = ""]) => ({
+    text: label,
+    href
+  }))
+
+export const isExternal = (href: string): boolean => /^(?:[a-z]+:|\/\/)/i.test(href)
+
+/** A relative link of a page as a path of the repository and an anchor, which is empty or begins with `#`. */
+export const targetOf = (page: string, href: string): { readonly path: string; readonly anchor: string } => {
+  const [path = "", anchor] = href.split("#")
+  return {
+    path: path === "" ? page : posix.join(posix.dirname(page), decodeURI(path)).replace(/\/$/, ""),
+    anchor: anchor === undefined ? "" : `#${anchor}`
+  }
+}
+
+const isFolder = (path: string): boolean => existsSync(join(root, path)) && statSync(join(root, path)).isDirectory()
+
+interface Linked {
+  /** TypeScript files with the pages that link to them. */
+  readonly sources: ReadonlyMap<string, ReadonlyArray<string>>
+  /** Folders that have no page of their own. */
+  readonly folders: ReadonlyArray<string>
+}
+
+/** The files that become pages because they are examples, or because a page links to them. */
+export const linked = (): Linked => {
+  const sources = new Map<string, Array<string>>(
+    globSync("examples/**/*.ts", { cwd: root })
+      .sort()
+      .map((path) => [path, []])
+  )
+  const folders = new Set<string>()
+  for (const page of pages) {
+    for (const { href } of linksIn(read(page))) {
+      if (isExternal(href)) continue
+      const { path } = targetOf(page, href)
+      if (path.endsWith(".ts")) {
+        const from = sources.get(path) ?? []
+        if (!from.includes(page)) sources.set(path, [...from, page])
+      } else if (isFolder(path) && !existsSync(join(root, path, "README.md"))) folders.add(path)
+    }
+  }
+  return { sources, folders: [...folders] }
+}
+
+/** Where a page of the repository is in the site, as a Markdown path of VitePress. */
+export const routeOf = (path: string): string => {
+  if (path === "README.md") return "index.md"
+  if (path.startsWith("site/")) return path.slice("site/".length)
+  return path.replace(/\/README\.md$/, "/index.md")
+}
+
+/** The inverse of {@link routeOf}, for pages that are files. */
+export const pageAt = (route: string): string =>
+  pages.find((page) => routeOf(page) === route || page === route) ?? route
+
+/** The address of a file or folder, from the root of the site. */
+export const addressOf = (path: string): string => {
+  if (path.endsWith(".md")) return `/${routeOf(path)}`.replace(/\/index\.md$/, "/").replace(/\.md$/, ".html")
+  if (path.endsWith(".ts")) return `/${path.replace(/\.ts$/, ".html")}`
+  if (isFolder(path)) return existsSync(join(root, path, "README.md")) ? addressOf(`${path}/README.md`) : `/${path}/`
+  return `/${path}`
+}
+
+/** The address to which a relative link of a page leads. */
+export const addressFrom = (page: string, href: string): string => {
+  const { anchor, path } = targetOf(page, href)
+  if (!existsSync(join(root, path))) throw new Error(`${page}: the link to ${href} leads nowhere`)
+  if (relative(root, join(root, path)).startsWith("..")) throw new Error(`${page}: ${href} is outside the repository`)
+  const isPage = path.endsWith(".md") || path.endsWith(".ts") || isFolder(path)
+  if (path.endsWith(".md") && !pages.includes(path)) throw new Error(`${page}: the site has no page for ${path}`)
+  if (!isPage && !rawFiles.includes(path)) throw new Error(`${page}: the site does not have ${path}`)
+  return addressOf(path) + anchor
+}

@@ -1,0 +1,16 @@
+/**
+ * The first paragraph of a Markdown text as plain text of at most 200 characters, for search engines and for links in chats. VitePress
+ * writes it into an attribute as it is, so it has no straight quotes.
+ */
+export const summary = (markdown: string): string => {
+  const blocks = markdown.replaceAll(/^```[\s\S]*?^```$/gm, "").split(/\n{2,}/)
+  const paragraph = blocks.find((block) => /^[\p{L}`[*]/u.test(block)) ?? ""
+  const text = paragraph
+    .replaceAll(/\[([^\]]*)\]\([^)]*\)/g, "$1")
+    .replaceAll(/[`*]/g, "")
+    .replaceAll(/"([^"]*)"/g, "“$1”")
+    .replaceAll(/["<>]/g, "")
+    .replaceAll(/\s+/g, " ")
+    .trim()
+  return text.length > 200 ? `${text.slice(0, 197).trimEnd()}...` : text
+}
