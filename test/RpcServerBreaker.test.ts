@@ -1,9 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Deferred, Duration, Effect, Exit, Fiber, type Layer, pipe, Schema, Stream } from "effect"
+import { Cause, Deferred, Duration, Effect, Exit, Fiber, Layer, pipe, Schema, Stream } from "effect"
 import { Headers } from "effect/http"
 import { Rpc, RpcGroup, RpcSchema, RpcTest } from "effect/rpc"
 import { TestClock } from "effect/testing"
-import { BulkheadFull, CircuitBreaker, CircuitOpen, Deadline, Outcome, Resilience } from "effect-fuse"
+import { BreakerStore, BulkheadFull, CircuitBreaker, CircuitOpen, Deadline, Outcome, Resilience } from "effect-fuse"
 import { RpcClientBreaker, RpcServerBreaker } from "effect-fuse/rpc"
 import { GuardedUsers, NotFound, usersWith } from "./support/users.ts"
 import { expectState, inspect, quick, scenario, times } from "./support/verbs.ts"
@@ -100,10 +100,14 @@ describe("what a handler ends with is what the caller gets:", () => {
       Rpc.make("Get", { success: Schema.String, error: CircuitOpen.CircuitOpen }),
       Rpc.make("Watch", { success: RpcSchema.Stream(Schema.String, CircuitOpen.CircuitOpen) })
     ).middleware(RpcServerBreaker.Middleware)
-    const handlers = group.toLayer({ Get: () => Effect.fail(open), Watch: () => Stream.fail(open) })
+    let asDefect = false
+    const Get = () => (asDefect ? Effect.die(open) : Effect.fail(open))
+    const handlers = group.toLayer({ Get, Watch: () => Stream.fail(open) })
     const client = yield* Effect.provide(RpcTest.makeClient(group), [handlers, RpcServerBreaker.layer()])
     assert.strictEqual((yield* Effect.flip(client.Get(undefined)))._tag, "CircuitOpen")
     assert.strictEqual((yield* Effect.flip(Stream.runDrain(client.Watch(undefined))))._tag, "CircuitOpen")
+    asDefect = true
+    assert.strictEqual((yield* Effect.flip(client.Get(undefined)))._tag, "ServiceUnavailable")
   })
 
   it("its texts are bounded, and its message is one line without control characters", () => {
@@ -112,12 +116,17 @@ describe("what a handler ends with is what the caller gets:", () => {
     assert.match(error.message, /^[ -~]{1,400}$/)
   })
 
-  scenario("a long name of a circuit is cut before it is sent", quick, function* () {
-    const long = CircuitOpen.make({ ...open, circuit: "x".repeat(10_000) })
-    const client = yield* served(ending(Cause.die(long)), RpcServerBreaker.layer())
-    const error = yield* Effect.flip(client.GetUser({ id: 1 }))
-    assert.strictEqual((error as RpcServerBreaker.ServiceUnavailable).service?.length, 256)
-  })
+  const long = "x".repeat(10_000)
+  for (const rejected of [
+    CircuitOpen.make({ ...open, circuit: long }),
+    BulkheadFull.make({ ...full, bulkhead: long })
+  ]) {
+    scenario(`a long name in ${rejected._tag} is cut before it is sent`, quick, function* () {
+      const client = yield* served(ending(Cause.die(rejected)), RpcServerBreaker.layer())
+      const error = yield* Effect.flip(client.GetUser({ id: 1 }))
+      assert.strictEqual((error as RpcServerBreaker.ServiceUnavailable).service?.length, 256)
+    })
+  }
 
   it.effect.each([Number.MAX_VALUE, -5, 1e15])("a wait of %s ms from the wire is bounded", (retryAfter) =>
     Effect.gen(function* () {
@@ -194,11 +203,25 @@ describe("circuits around handlers", () => {
     assert.strictEqual((yield* inspect()).totals.ignored, 1)
   })
 
+  it.effect("have the store of the layer, if handlers have none", () =>
+    Effect.gen(function* () {
+      const middleware = RpcServerBreaker.layer("api", { policy: quick }).pipe(Layer.provide(BreakerStore.layerMemory))
+      const client = yield* served(dying, middleware)
+      yield* Effect.exit(client.GetUser({ id: 1 }))
+      assert.strictEqual((yield* Effect.flip(client.GetUser({ id: 1 })))._tag, "ServiceUnavailable")
+    }).pipe(Effect.scoped)
+  )
+
   scenario("streams are neither counted nor rejected", quick, function* () {
     const client = yield* served({ ...dying, WatchUsers: () => Stream.make("a") }, RpcServerBreaker.layer("api"))
     yield* Effect.exit(client.GetUser({ id: 1 }))
     assert.deepStrictEqual(yield* Stream.runCollect(client.WatchUsers(undefined)), ["a"])
   })
+})
+
+it("an invalid option of a layer without circuits is an error that names it", () => {
+  assert.throws(() => RpcServerBreaker.layer({ deadline: 7 as never }), /RpcServerBreaker\.layer: deadline/)
+  assert.throws(() => RpcServerBreaker.layer({ key: "a" } as never), /RpcServerBreaker\.layer: key: unknown field/)
 })
 
 describe("the deadline of a call", () => {
@@ -267,6 +290,41 @@ describe("the deadline of a call", () => {
     yield* TestClock.adjust("1 minute")
     assert.isFalse((yield* Fiber.join(fiber)).retryable)
   })
+
+  scenario("after a retry that gave up, the answer at the deadline forbids retries", quick, function* () {
+    const calls = Effect.fail("down").pipe(
+      Resilience.retry({ times: 1 }),
+      Effect.catch(() => Effect.never)
+    )
+    const client = yield* served({ AddUser: () => calls }, RpcServerBreaker.layer({ deadline: true }))
+    const call = client.AddUser({ name: "a" }, { headers: { [millis]: "5000" } })
+    const fiber = yield* Effect.forkChild(Effect.flip(call))
+    yield* TestClock.adjust("1 minute")
+    const { reason, retryable } = yield* Fiber.join(fiber)
+    assert.deepStrictEqual({ reason, retryable }, { reason: "DeadlineExceeded", retryable: false })
+  })
+
+  for (const retryable of [true, false]) {
+    const inner = new RpcServerBreaker.ServiceUnavailable({ reason: "BulkheadFull", service: "pool", retryable })
+    const what = retryable ? "allows" : "forbids"
+    const answer = (handler: (next: Effect.Effect<void, RpcServerBreaker.ServiceUnavailable>) => Effect.Effect<void>) =>
+      Effect.gen(function* () {
+        const next = yield* served(ending(Cause.die(inner)), RpcServerBreaker.layer()).pipe(
+          RpcClientBreaker.protect(GuardedUsers, "next", { deadline: true })
+        )
+        const failed = Effect.catchTag(Effect.asVoid(next.GetUser({ id: 1 })), ["NotFound", "CircuitOpen"], Effect.die)
+        const client = yield* served({ AddUser: () => handler(failed) }, RpcServerBreaker.layer({ deadline: true }))
+        return (yield* Effect.flip(client.AddUser({ name: "a" }))).retryable
+      })
+
+    scenario(`an answer that ${what} retries is passed on`, quick, function* () {
+      assert.strictEqual(yield* answer(RpcServerBreaker.orUnavailable), retryable)
+    })
+
+    scenario(`an answer that ${what} retries decides about another rejection of the handler`, quick, function* () {
+      assert.strictEqual(yield* answer(Effect.catch(() => Effect.die(open))), retryable)
+    })
+  }
 
   scenario("over RPC, it is that of the caller", quick, function* () {
     const found = yield* Deferred.make<number>()
