@@ -75,6 +75,11 @@ describe("the end of a call:", () => {
     ],
     ["an interruption is Ignored", Exit.interrupt(1), ignored],
     [
+      "a typed error beside an interruption is a Success",
+      Exit.failCause(Cause.combine(Cause.interrupt(1), Cause.fail("x"))),
+      success
+    ],
+    [
       "an interruption beside a defect is a Failure",
       Exit.failCause(Cause.combine(Cause.interrupt(1), Cause.die("y"))),
       failure
@@ -165,6 +170,13 @@ describe("the circuit stays open for as long as the server asks:", () => {
   scenario("the retryAfter of ServiceUnavailable", policy, function* () {
     assert.strictEqual(yield* wait(Exit.fail(unavailable("CircuitOpen", Duration.minutes(2)))), 120)
   })
+  scenario("the retryAfter of ServiceUnavailable, which ended a stream", policy, function* () {
+    const exit = Exit.fail(unavailable("CircuitOpen", Duration.minutes(2)))
+    const client = yield* ending(exit).pipe(RpcClientBreaker.protect(Users, "api"))
+    yield* Effect.exit(Stream.runDrain(client.WatchUsers(undefined)))
+    const rejected = rejectionIn(yield* Effect.exit(client.GetUser({ id: 1 })))
+    assert.strictEqual(Duration.toSeconds(rejected.retryAfter), 120)
+  })
   scenario("at most maxCooldown", policy, function* () {
     assert.strictEqual(yield* wait(Exit.fail(unavailable("CircuitOpen", Duration.days(1)))), 3_600)
   })
@@ -178,6 +190,30 @@ describe("the circuit stays open for as long as the server asks:", () => {
     const rejected = rejectionIn(yield* Effect.exit(client.GetUser({ id: 1 })))
     assert.strictEqual(Duration.toSeconds(rejected.retryAfter), 180)
   })
+})
+
+describe("a limit begins if the server is overloaded:", () => {
+  const limited = { limit: true, trip: Trip.failures({ atLeast: 100_000, of: "1 minute" }) } as const
+  const cases = [
+    ["an open circuit", unavailable("CircuitOpen"), true],
+    ["a full bulkhead", unavailable("BulkheadFull"), true],
+    ["a timeout", new Cause.TimeoutError(), true],
+    ["a deadline that the server has not met", unavailable("DeadlineExceeded"), false],
+    ["no connection", transport(new SocketOpenError({ kind: "Unknown", cause: "" })), false]
+  ] as const
+  for (const [what, error, begins] of cases) {
+    scenario(`${begins ? "" : "not "}after ${what}`, limited, function* () {
+      const late = Effect.andThen(Effect.sleep(30), Effect.fail(error)) as unknown as Exit.Exit<never>
+      const client = yield* ending(late).pipe(RpcClientBreaker.protect(Users, "api"))
+      const calls = Effect.forEach(Array.from({ length: 20 }), () => Effect.exit(client.GetUser({ id: 1 })), {
+        concurrency: "unbounded"
+      })
+      const fiber = yield* Effect.forkChild(calls, { startImmediately: true })
+      yield* TestClock.adjust(30)
+      yield* Fiber.join(fiber)
+      assert.strictEqual((yield* inspect()).limit !== undefined, begins)
+    })
+  }
 })
 
 const broken = usersWith({ GetUser: () => Effect.die("out of order"), WatchUsers: () => Stream.die("out of order") })
@@ -358,6 +394,20 @@ describe("streams", () => {
     yield* Deferred.await(stopped)
     assert.deepStrictEqual(yield* totals(), success)
   })
+
+  for (const [what, stream] of [
+    ["after an element", Stream.concat(Stream.make("a"), Stream.never)],
+    ["before the first element", Stream.never]
+  ] as const) {
+    scenario(`a consumer that gives up a silent stream ${what} is Ignored`, quick, function* () {
+      const client = yield* from(stream)
+      const watching = client.WatchUsers(undefined).pipe(Stream.timeout("1 second"), Stream.runDrain)
+      const fiber = yield* Effect.forkChild(watching, { startImmediately: true })
+      yield* TestClock.adjust("2 seconds")
+      yield* Fiber.join(fiber)
+      assert.deepStrictEqual(yield* totals(), ignored)
+    })
+  }
 
   scenario("a consumer that is interrupted is Ignored", quick, function* () {
     const client = yield* from(Stream.never)

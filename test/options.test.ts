@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Stream } from "effect"
 import { HttpClient } from "effect/http"
+import { RpcGroup } from "effect/rpc"
 import {
   Backoff,
   BreakerPolicy,
@@ -22,6 +23,7 @@ import * as Operator from "effect-fuse/Operator"
 import { createBreaker, createManager, protect, wrap } from "effect-fuse/promise"
 import { JobBreaker, StreamBreaker } from "effect-fuse/queue"
 import * as RedisStore from "effect-fuse/RedisStore"
+import { RpcClientBreaker, RpcServerBreaker } from "effect-fuse/rpc"
 import * as Simulator from "effect-fuse/Simulator"
 import * as SqlStore from "effect-fuse/SqlStore"
 import { CircuitTest, Dependency, SharedStoreContract, TestFleet } from "effect-fuse/testing"
@@ -130,6 +132,7 @@ const ofServer: ReadonlyArray<Wrong> = [
   ["retryAfter", "date"]
 ]
 const ofClient: ReadonlyArray<Wrong> = [["key", 7], ...ofPolicy, ["classify", 7], ["deadline", 7]]
+const ofRpc: ReadonlyArray<Wrong> = [...ofClient, ["isFailure", 7]]
 const ofCall: ReadonlyArray<Wrong> = [
   ["key", 7],
   ["signal", {}]
@@ -306,6 +309,31 @@ const rows: Readonly<Record<string, Row>> = {
       ["format", "xml"],
       ["retryAfter", "date"],
       ["now", "today"]
+    ]
+  },
+  "RpcClientBreaker.protect": {
+    call: (o) => RpcClientBreaker.protect(Effect.succeed({}), RpcGroup.make(), "api", o),
+    wrong: ofRpc
+  },
+  "RpcClientBreaker.standard": {
+    call: (o) => RpcClientBreaker.standard(Effect.succeed({}), RpcGroup.make(), "api", o),
+    wrong: [
+      ...ofRpc,
+      ["timeout", 0],
+      ["idempotent", "GetUser"],
+      ["idempotent.0", [""]],
+      ["retry", "twice"],
+      ["retry.times", { times: -1 }]
+    ]
+  },
+  "RpcServerBreaker.layer": {
+    call: (o) => RpcServerBreaker.layer("api", o),
+    wrong: [
+      ["key", 7],
+      ["policy", 7],
+      ["classify", true],
+      ["deadline", 1_000],
+      ["deadline.max", { max: 0 }]
     ]
   },
   "BreakerRoutes.layer": {

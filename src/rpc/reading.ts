@@ -15,13 +15,9 @@ type Read = Outcome.Outcome | Effect.Effect<Outcome.Outcome>
 
 const plainFailure = Outcome.failure()
 
-/** The server reports its own state, as an HTTP server does with the status 503 or 504. */
-const ofUnavailable = ({ reason, retryAfter }: ServiceUnavailable): Outcome.Outcome =>
-  Outcome.failure({
-    detail: `ServiceUnavailable (${reason})`,
-    overload: reason !== "DeadlineExceeded",
-    ...(retryAfter === undefined ? {} : { retryAfter })
-  })
+/** The server reports its own state, as an HTTP server does with the status 503 or 504. The circuit reads `retryAfter` from the error. */
+const ofUnavailable = ({ reason }: ServiceUnavailable): Outcome.Outcome =>
+  Outcome.failure({ detail: `ServiceUnavailable (${reason})`, overload: reason !== "DeadlineExceeded" })
 
 /** An error of the transport. If its `HttpClient` failed, its outcome is that of `HttpClientBreaker`. */
 const ofTransport = ({ reason }: RpcClientError): Read => {

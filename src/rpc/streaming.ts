@@ -24,7 +24,6 @@ class StreamedAnswer {
 
   /** Returns the effect that settles a probe at the first element, which shows that the server works. */
   arrived(): Effect.Effect<void> | undefined {
-    if (this.hasElement) return undefined
     this.hasElement = true
     return this.permit.isProbe ? this.permit.settleAs(Outcome.success) : undefined
   }

@@ -1,0 +1,202 @@
+import { type AddressInfo, createServer, type Socket } from "node:net"
+import { assert, describe, it } from "@effect/vitest"
+import { Duration, Effect, Exit, Layer, Logger, Schedule, Stream } from "effect"
+import { BreakerPolicy, BreakerStore, BulkheadFull, CircuitBreaker, CircuitOpen, Trip } from "effect-fuse"
+import { RpcClientBreaker, RpcServerBreaker } from "effect-fuse/rpc"
+import { connectRpc, serveRpc, transports } from "./support/rpcServing.ts"
+import { GuardedUsers, NotFound, Users, usersWith } from "./support/users.ts"
+import { rejectionIn } from "./support/verbs.ts"
+
+const services = Layer.mergeAll(
+  BreakerStore.layerMemory,
+  Logger.layer([]),
+  Layer.orDie(BreakerPolicy.layer({ default: { trip: Trip.consecutive(3), cooldown: "100 millis" } }))
+)
+
+const prepared = <A, E, R>(self: Effect.Effect<A, E, R>) =>
+  self.pipe(Effect.scoped, Effect.provide(services)) as Effect.Effect<A, E>
+
+/** Waits until a fact holds. */
+const until = <E, R>(fact: Effect.Effect<boolean, E, R>) =>
+  Effect.repeat(Effect.delay(fact, "10 millis"), { until: (holds) => holds }).pipe(Effect.timeout("20 seconds"))
+const isState = (state: string) => Effect.map(CircuitBreaker.state("users"), (now) => now === state)
+
+/** In these servers, an error that is no rejection is a defect. */
+const orDieUnlessOpen = <A, E, R>(self: Effect.Effect<A, E, R>) =>
+  Effect.catch(self, (error) => (CircuitOpen.isCircuitOpen(error) ? Effect.fail(error) : Effect.die(error)))
+
+describe.each(transports)("over %s", (transport) => {
+  it.live("a server that stops opens the circuit, and one that starts again closes it", () =>
+    prepared(
+      Effect.gen(function* () {
+        const { port, stop } = yield* serveRpc(transport, Users, usersWith({}))
+        const client = yield* connectRpc(transport, Users, port).pipe(RpcClientBreaker.protect(Users, "users"))
+        assert.strictEqual(yield* client.GetUser({ id: 1 }), "user 1")
+        assert.deepStrictEqual(yield* Stream.runCollect(client.WatchUsers(undefined)), ["a", "b"])
+        yield* stop
+        const failing = Effect.exit(client.GetUser({ id: 1 }))
+        yield* until(Effect.andThen(failing, isState("Open")))
+        assert.strictEqual(rejectionIn(yield* failing).circuit, "users")
+        yield* serveRpc(transport, Users, usersWith({}), port)
+        yield* until(Effect.andThen(failing, isState("Closed")))
+        assert.strictEqual(yield* client.GetUser({ id: 2 }), "user 2")
+      })
+    )
+  )
+
+  it.live("a typed error and a defect arrive as what they are", () =>
+    prepared(
+      Effect.gen(function* () {
+        const { port } = yield* serveRpc(
+          transport,
+          Users,
+          usersWith({
+            GetUser: ({ id }) => (id === 0 ? Effect.fail(new NotFound({ id })) : Effect.die("out of order"))
+          })
+        )
+        const client = yield* connectRpc(transport, Users, port).pipe(RpcClientBreaker.protect(Users, "users"))
+        const error = yield* Effect.flip(client.GetUser({ id: 0 }))
+        assert.strictEqual(error._tag, "NotFound")
+        yield* Effect.exit(client.GetUser({ id: 1 }))
+        const { totals } = yield* CircuitBreaker.inspect("users")
+        assert.deepStrictEqual([totals.successes, totals.failures], [1, 1])
+      })
+    )
+  )
+
+  it.live("an open circuit of the server is a typed answer with its retryAfter, and nothing else of the circuit", () =>
+    prepared(
+      Effect.gen(function* () {
+        const secret = { key: "secret tenant", policy: { trip: Trip.consecutive(1), cooldown: "2 minutes" } } as const
+        const database = Effect.fail("password=hunter2").pipe(
+          CircuitBreaker.protect("database", secret),
+          orDieUnlessOpen
+        )
+        const store = yield* Effect.context<BreakerStore.BreakerStore>()
+        const handlers = usersWith({
+          GetUser: () => Effect.provideContext(RpcServerBreaker.orUnavailable(database), store),
+          WatchUsers: () => Stream.provideContext(RpcServerBreaker.orUnavailable(Stream.fromEffect(database)), store)
+        })
+        const { port } = yield* serveRpc(transport, GuardedUsers, Layer.merge(handlers, RpcServerBreaker.layer()))
+        const client = yield* connectRpc(transport, GuardedUsers, port).pipe(
+          RpcClientBreaker.protect(GuardedUsers, "users")
+        )
+        // The first call fails, and opens the circuit of the server.
+        yield* Effect.exit(client.GetUser({ id: 1 }))
+        const answers = [
+          yield* Effect.flip(client.GetUser({ id: 1 })),
+          yield* Effect.flip(Stream.runDrain(client.WatchUsers(undefined)))
+        ]
+        for (const answer of answers) {
+          assert.instanceOf(answer, RpcServerBreaker.ServiceUnavailable)
+          const { reason, retryable, service } = answer as RpcServerBreaker.ServiceUnavailable
+          assert.deepStrictEqual(
+            { reason, retryable, service },
+            { reason: "CircuitOpen", retryable: true, service: "database" }
+          )
+          assert.notMatch(JSON.stringify(answer), /tenant|hunter2|in a row/)
+        }
+        // Three failures have opened the circuit of the client, for at least as long as the server asks.
+        const rejected = rejectionIn(yield* Effect.exit(client.AddUser({ name: "a" })))
+        assert.strictEqual(rejected.circuit, "users")
+        assert.isAbove(Duration.toSeconds(rejected.retryAfter), 60)
+      })
+    )
+  )
+})
+
+describe("a connection over which nothing answers", () => {
+  /** A server that accepts connections, and reads and says nothing. */
+  const silent = Effect.acquireRelease(
+    Effect.callback<{ readonly port: number; readonly close: () => void }>((resume) => {
+      const sockets = new Set<Socket>()
+      const server = createServer((socket) => {
+        sockets.add(socket)
+        socket.on("error", () => {})
+        socket.resume()
+      })
+      server.listen(0, "127.0.0.1", () => {
+        const close = () => {
+          for (const socket of sockets) socket.destroy()
+          server.close()
+        }
+        resume(Effect.succeed({ port: (server.address() as AddressInfo).port, close }))
+      })
+    }),
+    ({ close }) => Effect.sync(close)
+  )
+
+  it.live("fails its calls once the pings of the transport have no answer, and opens the circuit", () =>
+    prepared(
+      Effect.gen(function* () {
+        const { port } = yield* silent
+        const client = yield* connectRpc("tcp", Users, port).pipe(RpcClientBreaker.protect(Users, "users"))
+        const calls = Array.from({ length: 5 }, (_, id) => Effect.exit(client.GetUser({ id })))
+        const exits = yield* Effect.all(calls, { concurrency: "unbounded" }).pipe(Effect.timeout("20 seconds"))
+        assert.isTrue(exits.every((exit) => Exit.isFailure(exit)))
+        assert.strictEqual(yield* CircuitBreaker.state("users"), "Open")
+      })
+    )
+  )
+
+  it.live("fails a call of standard at its timeout", () =>
+    prepared(
+      Effect.gen(function* () {
+        const { port } = yield* silent
+        const client = yield* connectRpc("http", Users, port).pipe(
+          RpcClientBreaker.standard(Users, "users", { timeout: "50 millis" })
+        )
+        for (let i = 0; i < 3; i++) {
+          assert.strictEqual((yield* Effect.flip(client.GetUser({ id: 1 })))._tag, "TimeoutError")
+        }
+        assert.strictEqual((yield* Effect.flip(client.GetUser({ id: 1 })))._tag, "CircuitOpen")
+      })
+    )
+  )
+})
+
+describe("three services, each with two retries, above a service that is unavailable", () => {
+  const retry = { times: 2, schedule: Schedule.spaced(1), budget: false } as const
+
+  it.live.each([
+    { deadlines: "without", calls: 27, retryable: true },
+    { deadlines: "with", calls: 3, retryable: false }
+  ] as const)("$deadlines deadlines make $calls calls for one call", ({ calls, deadlines, retryable }) =>
+    prepared(
+      Effect.gen(function* () {
+        const deadline = deadlines === "with"
+        const middleware = RpcServerBreaker.layer({ deadline })
+        const seen: Array<string | undefined> = []
+        const full = BulkheadFull.make({ bulkhead: "pool", concurrency: 1, queue: 0 })
+        const bottom = usersWith({
+          GetUser: (_, { headers }) => {
+            seen.push(headers["x-envoy-attempt-count"])
+            return Effect.die(full)
+          }
+        })
+        let { port } = yield* serveRpc("http", GuardedUsers, Layer.merge(bottom, middleware))
+        for (const name of ["c", "b", "a"]) {
+          const next = yield* connectRpc("http", GuardedUsers, port).pipe(
+            RpcClientBreaker.standard(GuardedUsers, name, {
+              policy: { trip: Trip.consecutive(1_000) },
+              idempotent: ["GetUser"],
+              deadline,
+              retry
+            })
+          )
+          const GetUser = ({ id }: { readonly id: number }) =>
+            next.GetUser({ id }).pipe(RpcServerBreaker.orUnavailable, Effect.orDie)
+          const served = yield* serveRpc("http", GuardedUsers, Layer.merge(usersWith({ GetUser }), middleware))
+          port = served.port
+        }
+        const client = yield* connectRpc("http", GuardedUsers, port)
+        const error = yield* Effect.flip(client.GetUser({ id: 1 }))
+        assert.deepInclude(
+          { ...error },
+          { _tag: "ServiceUnavailable", reason: "BulkheadFull", service: "pool", retryable }
+        )
+        assert.deepStrictEqual(seen, deadline ? ["1", "2", "3"] : Array.from({ length: calls }, () => undefined))
+      })
+    )
+  )
+})
