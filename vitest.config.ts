@@ -9,6 +9,7 @@ const conditions = ["@effect-fuse/source"]
 const withServers = [
   ...["AuditTrail", "RedisStore", "SqlStore", "commandLine"].map((name) => `test/${name}{,.*}.test.ts`),
   ...[
+    "ActivityBreaker.sql",
     "BreakerStore.shared.options",
     "JobBreaker",
     "Operator.servers",

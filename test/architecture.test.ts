@@ -10,7 +10,7 @@ const folders = [...rootFolders, ...edgeFolders]
 const publicPath = (name: string): string =>
   name === "index"
     ? "."
-    : `./${name.replace(/\/index$/, "").replace(/^(?!(?:core|ai|audit|http|queue|rpc|testing)\/)\w+\//, "")}`
+    : `./${name.replace(/\/index$/, "").replace(/^(?!(?:core|ai|audit|http|queue|rpc|workflow|testing)\/)\w+\//, "")}`
 
 describe("the folders", () => {
   it.each(sources.filter(({ name }) => name !== "index"))(

@@ -73,6 +73,27 @@ describe("examples/audit.ts", () => {
   }, 120_000)
 })
 
+describe("examples/cluster.ts", () => {
+  it("shows three runners that stop calling a server that is down, and continue when it is back", async () => {
+    const scope = Effect.runSync(Scope.make())
+    try {
+      const url = await Effect.runPromise(Scope.provide(postgresUrl, scope))
+      const env = { ...process.env, DATABASE_URL: url }
+      const { stderr, stdout } = await run(process.execPath, [conditions, "examples/cluster.ts"], { cwd: root, env })
+      const lines = [
+        "30 customers notified, by 3 runners",
+        "the mail server is down: Open, Open, Open",
+        "90 more notifications rejected",
+        "requests meanwhile: 0",
+        "the mail server is back: Closed, Closed, Closed"
+      ]
+      assert.deepStrictEqual([stdout.trimEnd().split("\n"), stderr], [lines, ""])
+    } finally {
+      await Effect.runPromise(Scope.close(scope, Exit.void))
+    }
+  }, 120_000)
+})
+
 const patternPages = readdirSync(join(root, "docs/patterns"))
 
 describe("the small examples", () => {
@@ -141,6 +162,16 @@ describe("the small examples", () => {
       "4 calls, for later: e f"
     ],
     jobs: ["sent hello, attempt 1", "no connection", "Open", "claimed meanwhile: nothing", "sent more news, attempt 1"],
+    workflow: [
+      " 0 s  runs 17",
+      " 0 s  charges 17, attempt 1",
+      "30 s  runs 17",
+      "30 s  charges 17, attempt 2",
+      "40 s  the provider is back",
+      "60 s  runs 17",
+      "60 s  charges 17, attempt 3",
+      "70 s  charged 17"
+    ],
     stream: [
       "saved 1 (1 pulled)",
       "saved 2 (2 pulled)",
@@ -428,7 +459,7 @@ describe("the small examples", () => {
   it("are all here", () => {
     const files = readdirSync(join(root, "examples")).filter((name) => name.endsWith(".ts"))
     // These have tests of their own.
-    const larger = ["audit.ts", "fleet.ts", "quickstart.ts", "redisCluster.ts", "redisSentinel.ts"]
+    const larger = ["audit.ts", "cluster.ts", "fleet.ts", "quickstart.ts", "redisCluster.ts", "redisSentinel.ts"]
     assert.deepStrictEqual(
       files.filter((name) => !larger.includes(name)).sort(),
       Object.keys(says)

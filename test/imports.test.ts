@@ -13,7 +13,8 @@ const unstable: ReadonlyArray<readonly [folder: string, users: ReadonlyArray<str
   ["effect/sql/", ["sql", "audit", "cli/sqlite", "cli/server", "cli/doctor"]],
   ["effect/cli/", ["cli"]],
   ["effect/http/", ["http", "dashboard", "cli/serve"]],
-  ["effect/ai/", ["ai"]]
+  ["effect/ai/", ["ai"]],
+  ["effect/workflow/", ["workflow"]]
 ]
 
 /** Packages that are installed only by users who need them, with the only file that loads each. */

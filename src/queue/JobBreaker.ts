@@ -50,8 +50,8 @@ import {
   textOrEmpty
 } from "../core/fields.ts"
 import type { AnyEffect } from "../engine/timeout.ts"
-import { inLine, type Patience, untilItMayPass, untilPasses, waitMillis } from "../resilience/waiting.ts"
-import { type CircuitOpen, isCircuitOpen } from "../shapes/CircuitOpen.ts"
+import { inLine, type Patience, untilItMayPass, untilPasses, waitMillis, wasNotMade } from "../resilience/waiting.ts"
+import type { CircuitOpen } from "../shapes/CircuitOpen.ts"
 
 /**
  * The delay of a returned job: the circuit's `retryAfter`, within these bounds.
@@ -97,9 +97,6 @@ const delaying = (operation: string, delays: Decoded<typeof delayFields>): Delay
     return Effect.map(Random.next, (random) => Duration.millis(Math.ceil(millis * (1 + jitter * random))))
   }
 }
-
-/** Whether the rejected call never started. A probe that timed out had started. */
-const wasNotMade = (error: unknown): error is CircuitOpen => isCircuitOpen(error) && error.reason !== "ProbeTimedOut"
 
 type Release = (delay: Duration.Duration, rejection: CircuitOpen) => AnyEffect
 

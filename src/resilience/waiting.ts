@@ -64,6 +64,24 @@ export const inLine = (open: Rejecting, millis: number, patience: Patience): Eff
     return line.turn(position.ticket, patience.millis)
   })
 
+/**
+ * Waits for a turn in the line of a circuit even if the circuit lets calls through now, so that callers that come back at the same time
+ * continue in waves. If the circuit rejects calls for longer than the caller waits, it does not wait.
+ */
+export const inTurn = (at: Rejecting, patience: Patience): Effect.Effect<void> =>
+  Effect.withFiber((fiber) => {
+    const store = Context.getOption(fiber.context, BreakerStore)
+    const circuit = store._tag === "None" ? undefined : store.value.peek(at.circuit, at.key)
+    if (store._tag === "None" || circuit === undefined) return Effect.void
+    const answered = answer(store.value, circuit, store.value.runtime.time.now())
+    if (answered._tag === "Pass" || (answered._tag === "Reject" && answered.wait > patience.millis)) return Effect.void
+    if (typeof circuit.policy.enabled !== "boolean") return Effect.void
+    const line = lineOf(store.value, circuit, (registry, { group, key }) => closes(registry, group.name, key))
+    const position = { line, ticket: line.nextTicket() }
+    patience.position = position
+    return line.turn(position.ticket, patience.millis)
+  })
+
 /** Waits in line, without limit, until the circuit of a call may let it through. */
 export const untilPasses = (subject: Subject, patience: Patience): Effect.Effect<void, never, BreakerStore> =>
   Effect.withFiber((fiber) => {
@@ -81,6 +99,10 @@ export const untilPasses = (subject: Subject, patience: Patience): Effect.Effect
   })
 
 export const waitMillis = (open: CircuitOpen.CircuitOpen): number => bounded(Duration.toMillis(open.retryAfter))
+
+/** Whether the rejected call never started. A probe that timed out had started. */
+export const wasNotMade = (error: unknown): error is CircuitOpen.CircuitOpen =>
+  CircuitOpen.isCircuitOpen(error) && error.reason !== "ProbeTimedOut"
 
 const bounded = (millis: number): number => Math.max(shortestWaitMillis, Math.min(longestWaitMillis, millis))
 
@@ -102,7 +124,7 @@ export interface Patience {
 export const whileRejected = <A, E, R>(self: Effect.Effect<A, E, R>, patience: Patience): Effect.Effect<A, E, R> =>
   Effect.catch(self, (error) => {
     if (!CircuitOpen.isCircuitOpen(error) || isRaisedByUser(error)) return Effect.fail(error)
-    if (error.reason === "ProbeTimedOut" && patience.again !== true) return Effect.fail(error)
+    if (!wasNotMade(error) && patience.again !== true) return Effect.fail(error)
     const wait =
       patience.millis === Infinity
         ? waitMillis(error)

@@ -22,7 +22,7 @@ export const rootFolders = ["core", "shapes", "policy", "store", "engine", "flee
 /** The folders of `src` that the root does not load. Users import each by a path of its own. */
 export const edgeFolders = [
   ...["operator", "simulator", "connection", "redis", "sql", "dynamo", "audit", "http", "rpc", "ai", "queue"],
-  ...["effect", "promise", "dashboard", "testing", "cli"]
+  ...["workflow", "effect", "promise", "dashboard", "testing", "cli"]
 ]
 
 /** PascalCase files and `index.ts` are public. */

@@ -1,0 +1,282 @@
+/**
+ * Activities of a workflow under a circuit breaker: while the circuit is open, the workflow is suspended, and the activity loses no attempt.
+ *
+ * ```ts
+ * import { Effect, Layer, Schema } from "effect"
+ * import { Activity, Workflow, WorkflowEngine } from "effect/workflow"
+ * import { BreakerStore } from "effect-fuse"
+ * import { ActivityBreaker } from "effect-fuse/workflow"
+ *
+ * const Order = Workflow.make("Order", {
+ *   payload: { id: Schema.String },
+ *   idempotencyKey: ({ id }) => id,
+ *   success: Schema.String
+ * })
+ * const charge = (id: string) =>
+ *   Activity.make({ name: "charge", success: Schema.String, execute: Effect.succeed(`charged ${id}`) })
+ *
+ * const Orders = Order.toLayer(({ id }) => charge(id).pipe(ActivityBreaker.protect("payments"), Effect.orDie))
+ * const program = Order.execute({ id: "17" })
+ * const done = program.pipe(
+ *   Effect.provide(Layer.provideMerge(Orders, WorkflowEngine.layerMemory)),
+ *   Effect.provide(BreakerStore.layerMemory)
+ * )
+ * await Effect.runPromise(done) // => "charged 17"
+ * ```
+ *
+ * The engine stores a wait as the result of the activity and a durable clock, and ends the run of the workflow. After the wait, the
+ * engine runs the workflow again, also in another process, and the circuit decides again. A wait of at most 5 seconds stays in memory.
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import { dual } from "effect/Function"
+import * as Predicate from "effect/Predicate"
+import * as Random from "effect/Random"
+import * as Schema from "effect/Schema"
+import * as Activity from "effect/workflow/Activity"
+import * as DurableClock from "effect/workflow/DurableClock"
+import type { WorkflowEngine, WorkflowInstance } from "effect/workflow/WorkflowEngine"
+import type { BreakerStore } from "../breaker/BreakerStore.ts"
+import type { ProtectOptions } from "../breaker/CircuitBreaker.ts"
+import { guard, locate, subjectFields, toSubject } from "../breaker/protect.ts"
+import {
+  type Decoded,
+  decodeArgument,
+  decodeOptions,
+  endlessMillis,
+  type FieldsOf,
+  field,
+  optional,
+  positiveMillis,
+  refused,
+  shareOrZero
+} from "../core/fields.ts"
+import type { AnyEffect } from "../engine/timeout.ts"
+import { inTurn, type Patience, wasNotMade, whileRejected } from "../resilience/waiting.ts"
+import { CircuitOpen } from "../shapes/CircuitOpen.ts"
+
+/**
+ * How long an activity waits while circuits reject it.
+ *
+ * @category options
+ */
+export interface Waits {
+  /**
+   * The longest wait of one attempt in total. If the next wait would exceed it, the attempt fails with `CircuitOpen` at once. Default: no
+   * limit.
+   */
+  readonly maxWait?: Duration.Input | undefined
+  /** The shortest single wait. Default: 1 second, or `maxDelay` if that is shorter. */
+  readonly minDelay?: Duration.Input | undefined
+  /** The longest single wait before `jitter`, however long the circuit stays open. Default: 1 hour. */
+  readonly maxDelay?: Duration.Input | undefined
+  /** The maximum random extension, as a fraction of the wait from 0 to 1, so that workflows do not all return at once. Default: 0.2. */
+  readonly jitter?: number | undefined
+}
+
+/**
+ * Configures the circuit of an activity, and its waits.
+ *
+ * @category options
+ */
+export interface Options<in A, in E, out R = never> extends ProtectOptions<A, E, R>, Waits {}
+
+const waitFields = {
+  maxWait: optional(endlessMillis),
+  minDelay: optional(positiveMillis),
+  maxDelay: optional(positiveMillis),
+  jitter: optional(shareOrZero)
+} satisfies FieldsOf<Waits>
+
+const protectFields = { ...subjectFields, ...waitFields } satisfies FieldsOf<Options<never, never>>
+
+// The code below does not need the schemas of an activity, only that they are schemas.
+type AnyActivity = Activity.Activity<Schema.Top, Schema.Top, unknown>
+
+const activityField = field("an Activity", (input) =>
+  Predicate.hasProperty(input, "exitSchema") && Predicate.hasProperty(input, "execute") && Effect.isEffect(input)
+    ? (input as unknown as AnyActivity)
+    : undefined
+)
+
+/** What the engine stores as the result of an activity that a circuit rejected: the circuit, and the milliseconds until the next try. */
+const Waiting = Schema.TaggedStruct("effect-fuse/Waiting", {
+  circuit: Schema.String,
+  key: Schema.optional(Schema.String),
+  delay: Schema.Number
+})
+type Waiting = typeof Waiting.Type
+
+const isWaiting = (result: unknown): result is Waiting => Predicate.isTagged(result, Waiting.fields._tag.schema.literal)
+
+/** The longest wait in memory. Storing a wait and reading it again costs the engine more than holding the workflow for this long. */
+const inMemoryMillis = 5_000
+
+/** The first wait for a circuit if no end is known. */
+const unknownEndMillis = 60_000
+
+/**
+ * The delay before the next try, or `undefined` to give up. A run reads all earlier waits of its workflow, so a wait is at least an eighth
+ * of the time waited so far: then their number grows with the logarithm of that time.
+ */
+type DelayOf = (open: CircuitOpen, waited: number) => Effect.Effect<number | undefined>
+
+const delaying = (operation: string, waits: Decoded<typeof waitFields>): DelayOf => {
+  const { jitter = 0.2, maxDelay: max = 3_600_000, maxWait = Infinity, minDelay: min = Math.min(1_000, max) } = waits
+  if (max < min) throw refused(operation, "maxDelay", `expected at least minDelay (${min} ms), got ${max} ms`)
+  return ({ retryAfter }, waited) => {
+    const end = Duration.isFinite(retryAfter) ? Duration.toMillis(retryAfter) : unknownEndMillis
+    const millis = Math.min(max, Math.max(min, end, waited / 8))
+    return Effect.map(Random.next, (random) => {
+      const delay = Math.ceil(millis * (1 + jitter * random))
+      return waited + Math.max(delay, end) > maxWait ? undefined : delay
+    })
+  }
+}
+
+interface Attempts {
+  readonly activity: AnyActivity
+  /** The activity under its circuits. */
+  readonly guarded: AnyEffect
+  /** Runs before a try that follows a wait. */
+  readonly returning: AnyEffect
+  readonly delayOf: DelayOf
+}
+
+const waitingDurably = ({ activity, delayOf, guarded, returning }: Attempts): AnyEffect => {
+  const { annotations, name } = activity
+  // `Waiting` and `CircuitOpen` come first, because the schemas of the activity may accept any value. A result that the engine has stored
+  // for the bare activity remains readable.
+  const success = Schema.Union([Waiting, activity.successSchema])
+  const error = Schema.Union([CircuitOpen, activity.errorSchema])
+
+  const execute = (waited: number, last: Waiting | undefined): AnyEffect =>
+    Effect.suspend(() => {
+      const patience: Patience = { millis: inMemoryMillis }
+      const call = whileRejected(guarded, patience)
+      const tried = last === undefined ? call : Effect.andThen(returning, Effect.andThen(inTurn(last, patience), call))
+      return Effect.catch(tried as AnyEffect, (open) => {
+        if (!wasNotMade(open)) return Effect.fail(open)
+        return Effect.flatMap(delayOf(open, waited), (delay) =>
+          delay === undefined
+            ? Effect.fail(open)
+            : Effect.succeed(
+                Waiting.make({ circuit: open.circuit, ...(open.key === undefined ? {} : { key: open.key }), delay })
+              )
+        )
+      })
+    })
+
+  // The engine stores results by name and attempt, and clocks by name, so each wait has names of its own. A replay finds the same names.
+  const tryAt = (wait: number, waited: number, last?: Waiting): AnyEffect => {
+    const tried = Activity.make({
+      name: wait === 0 ? name : `${name}~${wait}`,
+      success,
+      error,
+      annotations,
+      execute: execute(waited, last)
+    }) as Effect.Effect<unknown, unknown, unknown> as AnyEffect
+    return Effect.flatMap(tried, (result) => {
+      if (!isWaiting(result)) return Effect.succeed(result)
+      const slept = Effect.flatMap(Activity.CurrentAttempt, (attempt) =>
+        DurableClock.sleep({ name: `${name}/${attempt}~${wait}`, duration: result.delay, inMemoryThreshold: 0 })
+      )
+      return Effect.andThen(slept, tryAt(wait + 1, waited + result.delay, result)) as AnyEffect
+    })
+  }
+  return tryAt(0, 0)
+}
+
+/**
+ * Runs an activity under a circuit. If that circuit, or another circuit inside the activity, rejects a call, the activity waits durably for
+ * the `retryAfter` of the rejection, and tries again. A wait is not an attempt, so `Activity.retry` counts only calls that were made.
+ *
+ * - The engine stores each wait, so waits continue after a restart, also with another process. A wait does not end early if the circuit
+ *   closes early.
+ * - After a wait, the workflows of a process continue in waves, the oldest first: 4 at once, then twice as many every 100 milliseconds.
+ *   While the circuit probes, they wait in memory, at most 5 seconds, and then durably again.
+ * - If no end of a rejection is known, the first wait is 1 minute. Each wait is at least an eighth of the time waited so far.
+ * - The attempt fails with `CircuitOpen` if it would wait longer than `maxWait`, or if it was a probe and did not end within
+ *   `probeTimeout`. The engine stores this error, and `Activity.retry` may retry it.
+ *
+ * The interruption or the suspension of a workflow says nothing about the dependency. Throws a `RangeError` that names the invalid option.
+ *
+ * @category combinators
+ */
+export const protect: {
+  <S extends Schema.Constraint, E extends Schema.Constraint, R, R2 = never>(
+    self: Activity.Activity<S, E, R>,
+    name: string,
+    options?: Options<S["Type"], E["Type"], R2>
+  ): Effect.Effect<
+    S["Type"],
+    E["Type"] | CircuitOpen,
+    S["DecodingServices"] | E["DecodingServices"] | R | R2 | BreakerStore | WorkflowEngine | WorkflowInstance
+  >
+  <A, E, R2 = never>(
+    name: string,
+    options?: Options<A, E, R2>
+  ): <S extends Schema.Constraint & { readonly Type: A }, F extends Schema.Constraint & { readonly Type: E }, R>(
+    self: Activity.Activity<S, F, R>
+  ) => Effect.Effect<
+    S["Type"],
+    F["Type"] | CircuitOpen,
+    S["DecodingServices"] | F["DecodingServices"] | R | R2 | BreakerStore | WorkflowEngine | WorkflowInstance
+  >
+} = dual(
+  (args) => typeof args[0] !== "string",
+  // biome-ignore lint/suspicious/noExplicitAny: the overloads above are its types
+  (self: unknown, name: string, options: Options<never, never> = {}): any => {
+    const operation = "ActivityBreaker.protect"
+    const activity = decodeArgument(operation, "self", activityField, self)
+    const decoded = decodeOptions(operation, protectFields, options)
+    const subject = toSubject(operation, name, decoded)
+    return waitingDurably({
+      activity,
+      guarded: guard(activity.execute as AnyEffect, subject),
+      // After a restart, the process may not have the circuit yet.
+      returning: Effect.withFiber((fiber) => Effect.sync(() => locate(fiber, subject))),
+      delayOf: delaying(operation, decoded)
+    })
+  }
+)
+
+/**
+ * {@link protect} without a circuit of its own, for an activity whose calls have circuits: waits durably if one of them rejects a call. What
+ * the activity did before the rejection is repeated.
+ *
+ * @category combinators
+ */
+export const waitDurably: {
+  <S extends Schema.Constraint, E extends Schema.Constraint, R>(
+    self: Activity.Activity<S, E, R>,
+    options?: Waits
+  ): Effect.Effect<
+    S["Type"],
+    E["Type"] | CircuitOpen,
+    S["DecodingServices"] | E["DecodingServices"] | R | WorkflowEngine | WorkflowInstance
+  >
+  (
+    options?: Waits
+  ): <S extends Schema.Constraint, E extends Schema.Constraint, R>(
+    self: Activity.Activity<S, E, R>
+  ) => Effect.Effect<
+    S["Type"],
+    E["Type"] | CircuitOpen,
+    S["DecodingServices"] | E["DecodingServices"] | R | WorkflowEngine | WorkflowInstance
+  >
+} = dual(
+  (args) => Effect.isEffect(args[0]),
+  // biome-ignore lint/suspicious/noExplicitAny: the overloads above are its types
+  (self: unknown, options: Waits = {}): any => {
+    const operation = "ActivityBreaker.waitDurably"
+    const activity = decodeArgument(operation, "self", activityField, self)
+    const decoded = decodeOptions(operation, waitFields, options)
+    return waitingDurably({
+      activity,
+      guarded: activity.execute as AnyEffect,
+      returning: Effect.void,
+      delayOf: delaying(operation, decoded)
+    })
+  }
+)

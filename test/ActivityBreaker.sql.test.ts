@@ -1,0 +1,214 @@
+import { NodeCrypto } from "@effect/platform-node"
+import { assert, describe, it } from "@effect/vitest"
+import { type Context, Deferred, Effect, Exit, Fiber, Layer, Logger, Option, Schedule, Scope } from "effect"
+import { ClusterWorkflowEngine, SingleRunner } from "effect/cluster"
+import type { WorkflowEngine } from "effect/workflow"
+import { BreakerPolicy, BreakerStore, CircuitBreaker, Trip } from "effect-fuse"
+import { ActivityBreaker } from "effect-fuse/workflow"
+import { upTo } from "./support/batches.ts"
+import { on } from "./support/databases.ts"
+import { client } from "./support/postgresServer.ts"
+import { type Place, say } from "./support/sqlFleet.ts"
+import { defined, Order, recorded } from "./support/workflows.ts"
+
+const postgres = on("PostgreSQL")
+
+/** The circuit asks for a long wait, so the wait is durable. `maxDelay` makes the test short. */
+const waits: ActivityBreaker.Waits = { maxDelay: "300 millis", minDelay: "300 millis", jitter: 0 }
+
+const policy: BreakerPolicy.Input = { trip: Trip.consecutive(1), cooldown: "1 hour" }
+
+const until = <A, E, R>(self: Effect.Effect<A, E, R>, ok: (value: A) => boolean) =>
+  Effect.repeat(self, { until: ok, schedule: Schedule.spaced("20 millis") }).pipe(Effect.timeout("40 seconds"))
+
+type Services = BreakerStore.BreakerStore | WorkflowEngine.WorkflowEngine
+
+interface Runner {
+  readonly run: <A, E>(self: Effect.Effect<A, E, Services>) => Effect.Effect<A, E>
+  /** Stops the runner, as the end of its process does. */
+  readonly stop: Effect.Effect<void>
+}
+
+/** Starts a runner with circuits of its own. Its workflows are in the database. */
+const runner = (
+  { url }: Place,
+  workflow: Layer.Layer<never, never, Services>
+): Effect.Effect<Runner, never, Scope.Scope> =>
+  Effect.gen(function* () {
+    const cluster = SingleRunner.layer({
+      shardingConfig: {
+        shardsPerGroup: 4,
+        entityMessagePollInterval: "50 millis",
+        entityReplyPollInterval: "50 millis",
+        entityTerminationTimeout: "500 millis"
+      }
+    }).pipe(Layer.provide([client(url), NodeCrypto.layerDigest]))
+    const services = workflow.pipe(
+      Layer.provideMerge(ClusterWorkflowEngine.layer),
+      Layer.provide(cluster),
+      Layer.provideMerge(BreakerStore.layerMemory),
+      Layer.provide(BreakerPolicy.layer({ default: policy }))
+    )
+    const scope = yield* Scope.fork(yield* Effect.scope)
+    const context: Context.Context<Services> = yield* Layer.buildWithScope(Layer.orDie(services), scope)
+    return {
+      run: (self) => Effect.provideContext(self, context),
+      stop: Scope.close(scope, Exit.void)
+    }
+  })
+
+const live = (name: string, body: (place: Place) => Effect.Effect<unknown, unknown, Scope.Scope>) =>
+  it.live(name, () => Effect.provide(Effect.flatMap(postgres.place, body), Logger.layer([])), 120_000)
+
+const executionId = Order.executionId({ id: "1" })
+const result = Effect.flatMap(executionId, (id) => Order.poll(id))
+const isComplete = Option.exists<{ readonly _tag: string }>(({ _tag }) => _tag === "Complete")
+const isSuspended = Option.exists<{ readonly _tag: string }>(({ _tag }) => _tag === "Suspended")
+
+const stored = (place: Place, where: string) =>
+  Effect.scoped(
+    Effect.flatMap(place.open, (sql) => say(sql, `SELECT * FROM cluster_messages WHERE ${where} ORDER BY rowid`))
+  )
+
+describe("a workflow in PostgreSQL that waits for a circuit", () => {
+  live("continues with another runner, and its activity runs once, as its first attempt", (place) =>
+    Effect.gen(function* () {
+      const { activity, calls } = recorded()
+      const { layer, runs } = defined(ActivityBreaker.protect(activity, "api", waits))
+      const first = yield* runner(place, layer)
+      yield* first.run(CircuitBreaker.isolate("api"))
+      yield* first.run(Order.execute({ id: "1" }, { discard: true }))
+      yield* until(first.run(result), isSuspended)
+      yield* first.stop
+      const before = runs.count
+      assert.isAtLeast((yield* stored(place, "deliver_at IS NOT NULL")).length, 1)
+      // The wait ends while no runner lives.
+      yield* Effect.sleep("400 millis")
+      assert.deepStrictEqual([runs.count, calls], [before, []])
+
+      const second = yield* runner(place, layer)
+      const done = yield* until(second.run(result), isComplete)
+      assert.deepStrictEqual(
+        Option.map(done, (one) => one._tag === "Complete" && one.exit),
+        Option.some(Exit.succeed("charged"))
+      )
+      assert.deepStrictEqual(
+        calls.map(({ attempt }) => attempt),
+        [1]
+      )
+    })
+  )
+
+  live("stores one activity and one clock for each wait, under names that a replay finds again", (place) =>
+    Effect.gen(function* () {
+      const { activity, calls } = recorded()
+      const { layer } = defined(ActivityBreaker.protect(activity, "api", waits))
+      const one = yield* runner(place, layer)
+      yield* one.run(CircuitBreaker.isolate("api"))
+      yield* one.run(Order.execute({ id: "1" }, { discard: true }))
+      yield* until(stored(place, "entity_type = 'Workflow/-/DurableClock'"), (clocks) => clocks.length === 3)
+      yield* one.run(CircuitBreaker.release("api"))
+      yield* until(one.run(result), isComplete)
+      const names = (yield* stored(place, "tag IN ('activity', 'run', 'deferred') AND payload LIKE '%charge%'")).map(
+        ({ payload, tag }) => `${tag} ${JSON.parse(String(payload)).name}`
+      )
+      const waited = names.filter((name) => name.startsWith("run")).length
+      assert.isAtLeast(waited, 3)
+      assert.deepStrictEqual(
+        [...names].sort(),
+        [
+          ...upTo(waited + 1).map((wait) => `activity charge${wait === 0 ? "" : `~${wait}`}`),
+          ...upTo(waited).flatMap((wait) => [`run charge/1~${wait}`, `deferred DurableClock/charge/1~${wait}`])
+        ].sort()
+      )
+      assert.strictEqual(calls.length, 1)
+    })
+  )
+
+  live("can be stopped and started again at any time, and its activity still runs once", (place) =>
+    Effect.gen(function* () {
+      const { activity, calls } = recorded()
+      const { layer } = defined(ActivityBreaker.protect(activity, "api", waits))
+      for (const millis of [0, 30, 60, 120, 250, 500]) {
+        const one = yield* runner(place, layer)
+        yield* one.run(CircuitBreaker.isolate("api"))
+        yield* one.run(Order.execute({ id: "1" }, { discard: true }))
+        yield* Effect.sleep(millis)
+        yield* one.stop
+      }
+      assert.deepStrictEqual(calls, [])
+      const last = yield* runner(place, layer)
+      yield* until(last.run(result), isComplete)
+      assert.deepStrictEqual(
+        calls.map(({ attempt }) => attempt),
+        [1]
+      )
+    })
+  )
+
+  live("can be interrupted, which removes its clock, and its activity never runs", (place) =>
+    Effect.gen(function* () {
+      const { activity, calls } = recorded()
+      const { layer } = defined(ActivityBreaker.protect(activity, "api", { ...waits, maxDelay: "1 hour" }))
+      const one = yield* runner(place, layer)
+      yield* one.run(CircuitBreaker.isolate("api"))
+      const order = yield* Effect.forkChild(one.run(Effect.exit(Order.execute({ id: "1" }))))
+      yield* until(one.run(result), isSuspended)
+      yield* one.run(Effect.flatMap(executionId, (id) => Order.interrupt(id)))
+      const exit = yield* Fiber.join(order)
+      assert.isTrue(Exit.isFailure(exit) && Exit.hasInterrupts(exit), String(exit))
+      assert.deepStrictEqual(yield* stored(place, "entity_type = 'Workflow/-/DurableClock'"), [])
+      assert.deepStrictEqual(calls, [])
+      const { state, totals } = yield* one.run(CircuitBreaker.inspect("api"))
+      assert.deepStrictEqual([state, totals.failures], ["Isolated", 0])
+    })
+  )
+
+  live("fails with CircuitOpen after maxWait, and another runner reads the same end", (place) =>
+    Effect.gen(function* () {
+      const { activity, calls } = recorded()
+      const { layer } = defined(ActivityBreaker.protect(activity, "api", { ...waits, maxWait: "1 second" }))
+      const first = yield* runner(place, layer)
+      yield* first.run(CircuitBreaker.isolate("api"))
+      yield* first.run(Order.execute({ id: "1" }, { discard: true }))
+      yield* until(first.run(result), isComplete)
+      yield* first.stop
+      const second = yield* runner(place, layer)
+      const end = yield* Effect.exit(second.run(Order.execute({ id: "1" })))
+      assert.strictEqual(Exit.isFailure(end) && Option.isSome(Exit.findErrorOption(end)), true, String(end))
+      assert.include(JSON.stringify(end), "Isolated")
+      assert.deepStrictEqual(calls, [])
+    })
+  )
+
+  live("waits with 49 others: one is the probe, then they continue in waves, and none waits durably again", (place) =>
+    Effect.gen(function* () {
+      const probe = yield* Deferred.make<string>()
+      const { activity, calls } = recorded(Deferred.await(probe))
+      const { layer, runs } = defined(ActivityBreaker.protect(activity, "api", { ...waits, maxDelay: "6 seconds" }))
+      const one = yield* runner(place, layer)
+      yield* one.run(CircuitBreaker.isolate("api"))
+      yield* Effect.forEach(upTo(50), (id) => one.run(Order.execute({ id: String(id) }, { discard: true })), {
+        concurrency: 10
+      })
+      yield* until(stored(place, "entity_type = 'Workflow/-/DurableClock'"), (clocks) => clocks.length === 50)
+      yield* one.run(Effect.andThen(CircuitBreaker.release("api"), CircuitBreaker.open("api", { for: "1 millis" })))
+      assert.deepStrictEqual([runs.count, calls.length], [50, 0])
+      yield* until(
+        Effect.sync(() => runs.count),
+        (count) => count === 100
+      )
+      yield* until(
+        Effect.sync(() => calls.length),
+        (count) => count >= 1
+      )
+      assert.strictEqual(calls.length, 1)
+      yield* Deferred.succeed(probe, "charged")
+      yield* until(
+        Effect.map(one.run(CircuitBreaker.inspect("api")), ({ totals }) => totals.successes),
+        (count) => count === 50
+      )
+      assert.deepStrictEqual([runs.count, calls.length], [100, 50])
+    })
+  )
+})

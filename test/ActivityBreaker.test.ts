@@ -1,0 +1,517 @@
+import { assert, describe, expectTypeOf, it } from "@effect/vitest"
+import { Context, Duration, Effect, Exit, Fiber, Layer, Option, Schema, type Scope } from "effect"
+import { TestClock } from "effect/testing"
+import { Activity, DurableClock, Workflow, WorkflowEngine } from "effect/workflow"
+import { BreakerPolicy, BreakerStore, CircuitBreaker, CircuitOpen, Outcome } from "effect-fuse"
+import { ActivityBreaker } from "effect-fuse/workflow"
+import { endOf, upTo } from "./support/batches.ts"
+import { expectState, inspect, quick, rejectionIn, start } from "./support/verbs.ts"
+import { perWave } from "./support/waves.ts"
+import { define, Order, recorded } from "./support/workflows.ts"
+
+type Services = BreakerStore.BreakerStore | WorkflowEngine.WorkflowEngine | Scope.Scope
+
+/** A test with an engine and a store in memory. */
+const scenario = <E>(
+  name: string,
+  body: () => Generator<Effect.Effect<unknown, E, Services>, unknown, never>,
+  policy: BreakerPolicy.Input = quick
+) =>
+  it.effect(name, () =>
+    Effect.gen(body).pipe(
+      Effect.provide(WorkflowEngine.layerMemory),
+      Effect.provide(BreakerStore.layerMemory),
+      Effect.provide(BreakerPolicy.layer({ default: policy }))
+    )
+  )
+
+const executionId = Order.executionId({ id: "1" })
+const poll = Effect.flatMap(executionId, (id) => Order.poll(id))
+
+/** Lets the fibers run until they wait. Ids of executions are made by the asynchronous functions of Web Crypto. */
+const settled = Effect.promise(() => new Promise<void>((resolve) => setImmediate(resolve)))
+
+/** Begins an execution, and returns when it waits for something. The fiber has its exit. */
+const begin = (id = "1") =>
+  Effect.gen(function* () {
+    yield* Order.execute({ id }, { discard: true })
+    yield* settled
+    const fiber = yield* start(Effect.exit(Order.execute({ id })))
+    yield* settled
+    return fiber
+  })
+
+/** The result of the execution so far: `Suspended`, `Complete`, or `Running`. */
+const progress = Effect.map(poll, (result) => (Option.isSome(result) ? result.value._tag : "Running"))
+
+const noJitter = { jitter: 0 }
+
+describe("an activity whose circuit is open", () => {
+  scenario("suspends its workflow for the retryAfter, and then runs, as its first attempt", function* () {
+    const { activity, calls } = recorded()
+    const runs = yield* define(ActivityBreaker.protect(activity, "api", noJitter))
+    yield* CircuitBreaker.open("api", { for: "30 seconds" })
+    const order = yield* begin()
+    assert.strictEqual(yield* progress, "Suspended")
+    yield* TestClock.adjust("29900 millis")
+    assert.deepStrictEqual([runs.count, calls], [1, []])
+    yield* TestClock.adjust("200 millis")
+    assert.deepStrictEqual(yield* Fiber.join(order), Exit.succeed("charged"))
+    assert.deepStrictEqual(calls, [{ at: 30_050, attempt: 1 }])
+    assert.strictEqual(runs.count, 2)
+    yield* expectState("Closed")
+  })
+
+  scenario("does not count waits as attempts of Activity.retry", function* () {
+    let answers = 0
+    const { activity, calls } = recorded(
+      Effect.suspend(() => (answers++ < 1 ? Effect.fail("boom") : Effect.succeed("charged")))
+    )
+    yield* define(Activity.retry(ActivityBreaker.protect(activity, "api", noJitter), { times: 1 }))
+    yield* CircuitBreaker.open("api", { for: "30 seconds" })
+    const order = yield* begin()
+    yield* TestClock.adjust("31 seconds")
+    // The probe failed: the second attempt waits for the next cooldown.
+    assert.strictEqual(yield* progress, "Suspended")
+    yield* TestClock.adjust("1 minute")
+    assert.deepStrictEqual(yield* Fiber.join(order), Exit.succeed("charged"))
+    assert.deepStrictEqual(
+      calls.map(({ attempt }) => attempt),
+      [1, 2]
+    )
+  })
+
+  scenario("waits in memory if the wait is at most 5 seconds", function* () {
+    const { activity, calls } = recorded()
+    const runs = yield* define(ActivityBreaker.protect(activity, "api"))
+    yield* CircuitBreaker.open("api", { for: "5 seconds" })
+    const order = yield* begin()
+    assert.strictEqual(yield* progress, "Running")
+    yield* TestClock.adjust("6 seconds")
+    assert.deepStrictEqual(yield* Fiber.join(order), Exit.succeed("charged"))
+    assert.deepStrictEqual([runs.count, calls.length], [1, 1])
+  })
+
+  scenario("does not return early if the circuit closes early", function* () {
+    const { activity, calls } = recorded()
+    yield* define(ActivityBreaker.protect(activity, "api", noJitter))
+    yield* CircuitBreaker.open("api", { for: "30 seconds" })
+    yield* begin()
+    yield* CircuitBreaker.close("api")
+    yield* TestClock.adjust("29 seconds")
+    assert.deepStrictEqual(calls, [])
+    yield* TestClock.adjust("2 seconds")
+    assert.strictEqual(calls.length, 1)
+  })
+
+  scenario(
+    "also waits for another circuit inside the activity, which is not a failure of its own circuit",
+    function* () {
+      yield* CircuitBreaker.isolate("db", { for: "30 seconds" })
+      const { activity, calls } = recorded(Effect.as(CircuitBreaker.protect(Effect.void, "db"), "charged"))
+      yield* define(ActivityBreaker.protect(activity, "api", noJitter))
+      const order = yield* begin()
+      yield* TestClock.adjust("31 seconds")
+      assert.deepStrictEqual(yield* Fiber.join(order), Exit.succeed("charged"))
+      assert.deepStrictEqual(
+        calls.map(({ attempt }) => attempt),
+        [1, 1]
+      )
+      const { state, totals } = yield* inspect()
+      assert.deepStrictEqual([state, totals.failures, totals.ignored], ["Closed", 0, 1])
+    }
+  )
+
+  scenario("waits without a circuit of its own by waitDurably", function* () {
+    yield* CircuitBreaker.isolate("db", { for: "30 seconds" })
+    const activity = Activity.make({
+      name: "charge",
+      success: Schema.String,
+      error: CircuitOpen.CircuitOpen,
+      execute: CircuitBreaker.protect(Effect.succeed("charged"), "db")
+    })
+    yield* define(activity.pipe(ActivityBreaker.waitDurably({ jitter: 0, maxWait: "1 hour" })))
+    const order = yield* begin()
+    assert.strictEqual(yield* progress, "Suspended")
+    yield* TestClock.adjust("31 seconds")
+    assert.deepStrictEqual(yield* Fiber.join(order), Exit.succeed("charged"))
+    assert.strictEqual((yield* CircuitBreaker.list).length, 1)
+  })
+})
+
+/** The times at which a workflow asked an isolated circuit, in seconds. */
+const asked = (waits: ActivityBreaker.Waits, hold: Duration.Input | undefined, until: Duration.Input) =>
+  Effect.gen(function* () {
+    const { activity } = recorded()
+    yield* define(ActivityBreaker.protect(activity, "api", { ...noJitter, ...waits }))
+    yield* CircuitBreaker.isolate("api", hold === undefined ? {} : { for: hold })
+    const order = yield* begin()
+    const seen: Array<number> = [0]
+    let rejected = (yield* inspect()).totals.rejected
+    for (let second = 1; second <= Duration.toSeconds(until); second++) {
+      yield* TestClock.adjust("1 second")
+      const now = (yield* inspect()).totals.rejected
+      if (now > rejected) seen.push(second)
+      rejected = now
+    }
+    return { seen, order }
+  })
+
+describe("the waits of an activity", () => {
+  scenario("start at one minute if no end is known, and grow with the time waited, up to maxDelay", function* () {
+    const { seen } = yield* asked({ maxDelay: "2 minutes" }, undefined, "30 minutes")
+    const waits = seen.slice(1).map((at, index) => at - (seen[index] ?? 0))
+    assert.deepStrictEqual(waits, [...Array(9).fill(60), 68, 76, 85, 96, 109, ...Array(6).fill(120)])
+  })
+
+  scenario("are at most maxDelay, also if the end is later", function* () {
+    const { seen } = yield* asked({ maxDelay: "40 seconds" }, "1 hour", "2 minutes")
+    assert.deepStrictEqual(seen, [0, 40, 80, 120])
+  })
+
+  scenario("are at least minDelay", function* () {
+    const { activity, calls } = recorded()
+    yield* define(ActivityBreaker.protect(activity, "api", { ...noJitter, minDelay: "20 seconds" }))
+    yield* CircuitBreaker.isolate("api", { for: "6 seconds" })
+    yield* begin()
+    yield* TestClock.adjust("19 seconds")
+    assert.deepStrictEqual(calls, [])
+    yield* TestClock.adjust("2 seconds")
+    assert.strictEqual(calls.length, 1)
+  })
+
+  scenario("of a circuit that is isolated for a day need fewer than 80 entries", function* () {
+    const { activity } = recorded()
+    const runs = yield* define(ActivityBreaker.protect(activity, "api"))
+    yield* CircuitBreaker.isolate("api")
+    yield* begin()
+    for (let minute = 0; minute < 24 * 60; minute++) yield* TestClock.adjust("1 minute")
+    assert.isAbove(runs.count, 30)
+    assert.isBelow(runs.count, 80)
+  })
+
+  scenario("end with CircuitOpen at once if the circuit asks for more than maxWait", function* () {
+    const { activity, calls } = recorded()
+    yield* define(ActivityBreaker.protect(activity, "api", { maxWait: "29 seconds", maxDelay: "10 seconds" }))
+    yield* CircuitBreaker.open("api", { for: "30 seconds" })
+    const order = yield* begin()
+    assert.strictEqual(rejectionIn(yield* Fiber.join(order)).reason, "Cooldown")
+    assert.deepStrictEqual(calls, [])
+  })
+
+  scenario("end with CircuitOpen if the next one would exceed maxWait in total", function* () {
+    const { order, seen } = yield* asked({ maxWait: "150 seconds" }, undefined, "5 minutes")
+    assert.deepStrictEqual(seen, [0, 60, 120])
+    const open = rejectionIn(yield* Fiber.join(order))
+    assert.deepStrictEqual([open.reason, Duration.isFinite(open.retryAfter)], ["Isolated", false])
+  })
+
+  scenario("start anew with each attempt, and Activity.retry may retry a CircuitOpen", function* () {
+    const { activity, calls } = recorded()
+    yield* define(
+      Activity.retry(ActivityBreaker.protect(activity, "api", { ...noJitter, maxWait: "1 minute" }), { times: 1 })
+    )
+    yield* CircuitBreaker.isolate("api")
+    yield* begin()
+    yield* TestClock.adjust("61 seconds")
+    assert.strictEqual(yield* progress, "Suspended")
+    yield* CircuitBreaker.release("api")
+    yield* TestClock.adjust("1 minute")
+    assert.deepStrictEqual(calls, [{ at: 120_050, attempt: 2 }])
+  })
+
+  scenario("are spread by jitter", function* () {
+    const { activity, calls } = recorded()
+    yield* define(ActivityBreaker.protect(activity, "api", { jitter: 0.5 }))
+    yield* CircuitBreaker.open("api", { for: "100 seconds" })
+    for (const id of upTo(100)) yield* begin(String(id))
+    for (let i = 0; i < 200; i++) yield* TestClock.adjust("1 second")
+    const at = calls.map((call) => call.at)
+    assert.strictEqual(at.length, 100)
+    assert.isAtLeast(Math.min(...at), 100_000)
+    assert.isAbove(Math.max(...at) - Math.min(...at), 30_000)
+    assert.isAtMost(Math.max(...at), 151_000)
+  })
+})
+
+describe("what an activity says about its dependency", () => {
+  scenario("is a failure if it fails, and the policy opens the circuit", function* () {
+    const { activity } = recorded(Effect.fail("boom"))
+    yield* define(ActivityBreaker.protect(activity, "api"))
+    assert.strictEqual(endOf(yield* Fiber.join(yield* begin())), "boom")
+    yield* expectState("Open")
+  })
+
+  scenario("is as isFailure reads its typed error", function* () {
+    const { activity } = recorded(Effect.fail("declined"))
+    yield* define(activity.pipe(ActivityBreaker.protect("api", { isFailure: (error: string) => error !== "declined" })))
+    assert.strictEqual(endOf(yield* Fiber.join(yield* begin())), "declined")
+    const { state, totals } = yield* inspect()
+    assert.deepStrictEqual([state, totals.successes], ["Closed", 1])
+  })
+
+  scenario("is what classify says", function* () {
+    const { activity } = recorded(Effect.succeed("queued"))
+    yield* define(
+      ActivityBreaker.protect(activity, "api", {
+        classify: (exit) => (Exit.isSuccess(exit) && exit.value === "queued" ? Outcome.failure() : Outcome.success)
+      })
+    )
+    assert.strictEqual(endOf(yield* Fiber.join(yield* begin())), "queued")
+    yield* expectState("Open")
+  })
+
+  scenario("is nothing if the activity suspends its workflow", function* () {
+    const { activity, calls } = recorded(
+      Effect.as(DurableClock.sleep({ name: "inside", duration: "2 minutes" }), "charged") as Effect.Effect<string>
+    )
+    yield* define(ActivityBreaker.protect(activity, "api"))
+    const order = yield* begin()
+    assert.strictEqual(yield* progress, "Suspended")
+    yield* TestClock.adjust("2 minutes")
+    assert.deepStrictEqual(yield* Fiber.join(order), Exit.succeed("charged"))
+    assert.strictEqual(calls.length, 2)
+    const { totals } = yield* inspect()
+    assert.deepStrictEqual([totals.failures, totals.ignored, totals.successes], [0, 1, 1])
+  })
+
+  scenario("is nothing if the workflow is interrupted while it runs", function* () {
+    const { activity, calls } = recorded(Effect.never)
+    yield* define(ActivityBreaker.protect(activity, "api"))
+    yield* begin()
+    const engine = yield* WorkflowEngine.WorkflowEngine
+    const id = yield* executionId
+    yield* start(engine.interruptUnsafe(Order, id))
+    yield* TestClock.adjust("1 second")
+    assert.strictEqual(calls.length, 1)
+    const { state, totals } = yield* inspect()
+    assert.deepStrictEqual([state, totals.failures, totals.ignored], ["Closed", 0, 1])
+  })
+
+  scenario(
+    "is a failure if it is a probe that does not end within probeTimeout: CircuitOpen, which is not a wait",
+    function* () {
+      const { activity, calls } = recorded(Effect.never)
+      yield* define(ActivityBreaker.protect(activity, "api", noJitter))
+      yield* CircuitBreaker.open("api", { for: "30 seconds" })
+      const order = yield* begin()
+      yield* TestClock.adjust("32 seconds")
+      assert.strictEqual(rejectionIn(yield* Fiber.join(order)).reason, "ProbeTimedOut")
+      assert.strictEqual(calls.length, 1)
+      yield* expectState("Open")
+    },
+    { ...quick, probeTimeout: "1 second" }
+  )
+})
+
+describe("a workflow that waits for a circuit", () => {
+  scenario("can be interrupted, and its activity never runs", function* () {
+    const { activity, calls } = recorded()
+    yield* define(ActivityBreaker.protect(activity, "api"))
+    yield* CircuitBreaker.isolate("api")
+    const order = yield* begin()
+    yield* Effect.flatMap(executionId, (id) => Order.interrupt(id))
+    assert.strictEqual(endOf(yield* Fiber.join(order)), "interrupted")
+    yield* CircuitBreaker.release("api")
+    yield* TestClock.adjust("1 hour")
+    assert.deepStrictEqual(calls, [])
+  })
+
+  scenario("continues to wait if it is resumed early", function* () {
+    const { activity, calls } = recorded()
+    const runs = yield* define(ActivityBreaker.protect(activity, "api", noJitter))
+    yield* CircuitBreaker.open("api", { for: "30 seconds" })
+    yield* begin()
+    for (const _ of upTo(3)) {
+      yield* Effect.flatMap(executionId, (id) => Order.resume(id))
+      yield* TestClock.adjust("1 second")
+    }
+    assert.deepStrictEqual([yield* progress, runs.count, calls], ["Suspended", 4, []])
+    yield* TestClock.adjust("28 seconds")
+    assert.deepStrictEqual(calls, [{ at: 30_050, attempt: 1 }])
+  })
+
+  scenario("does the steps before the activity once, and in each replay the same", function* () {
+    const first = recorded()
+    const second = Activity.make({ name: "ship", success: Schema.String, execute: Effect.succeed("shipped") })
+    yield* define(
+      Effect.gen(function* () {
+        const charged = yield* first.activity
+        const shipped = yield* second.pipe(ActivityBreaker.protect("shipping"))
+        return `${charged}, ${shipped}`
+      })
+    )
+    yield* CircuitBreaker.open("shipping", { for: "30 seconds" })
+    const order = yield* begin()
+    yield* TestClock.adjust("1 minute")
+    assert.deepStrictEqual(yield* Fiber.join(order), Exit.succeed("charged, shipped"))
+    assert.strictEqual(first.calls.length, 1)
+  })
+
+  scenario("lets its other activities run to their end, each once", function* () {
+    const other = recorded(Effect.as(Effect.sleep("10 seconds"), "shipped"))
+    const shipped = Activity.make({
+      name: "ship",
+      success: Schema.String,
+      execute: Effect.orDie(other.activity.execute)
+    })
+    const { activity, calls } = recorded()
+    yield* define(
+      Effect.map(
+        Effect.all([ActivityBreaker.protect(shipped, "shipping"), ActivityBreaker.protect(activity, "api", noJitter)], {
+          concurrency: "unbounded"
+        }),
+        (all) => all.join(", ")
+      )
+    )
+    yield* CircuitBreaker.open("api", { for: "30 seconds" })
+    const order = yield* begin()
+    assert.strictEqual(yield* progress, "Running")
+    yield* TestClock.adjust("10 seconds")
+    assert.strictEqual(yield* progress, "Suspended")
+    yield* TestClock.adjust("21 seconds")
+    assert.deepStrictEqual(yield* Fiber.join(order), Exit.succeed("shipped, charged"))
+    assert.deepStrictEqual([calls.length, other.calls.length], [1, 1])
+  })
+
+  scenario("reads the result of the bare activity, which was stored before it had a circuit", function* () {
+    const { activity, calls } = recorded()
+    const later = DurableClock.sleep({ name: "later", duration: "2 minutes" })
+    const protectedNow = { is: false }
+    yield* define(
+      Effect.gen(function* () {
+        const charged = yield* protectedNow.is ? ActivityBreaker.protect(activity, "api") : activity
+        yield* later
+        return charged
+      })
+    )
+    const order = yield* begin()
+    protectedNow.is = true
+    yield* CircuitBreaker.isolate("api")
+    yield* TestClock.adjust("2 minutes")
+    assert.deepStrictEqual(yield* Fiber.join(order), Exit.succeed("charged"))
+    assert.strictEqual(calls.length, 1)
+  })
+
+  scenario("is not resumed by hand if its workflow suspends on failure: a wait is no failure", function* () {
+    const Strict = Workflow.make("Strict", {
+      payload: { id: Schema.String },
+      idempotencyKey: ({ id }) => id,
+      success: Schema.String,
+      error: CircuitOpen.CircuitOpen
+    }).annotate(Workflow.SuspendOnFailure, true)
+    const activity = Activity.make({ name: "charge", success: Schema.String, execute: Effect.succeed("charged") })
+    yield* Layer.build(Strict.toLayer(() => ActivityBreaker.protect(activity, "api", noJitter)))
+    yield* CircuitBreaker.open("api", { for: "30 seconds" })
+    const order = yield* start(Effect.exit(Strict.execute({ id: "1" })))
+    yield* TestClock.adjust("2 minutes")
+    assert.deepStrictEqual(yield* Fiber.join(order), Exit.succeed("charged"))
+  })
+
+  for (const [what, schema, value] of [
+    ["nothing", Schema.Void, undefined],
+    ["null", Schema.Null, null],
+    ["anything", Schema.Any, { deep: [1, "two"] }],
+    ["a date", Schema.Date, new Date(0)]
+  ] as const) {
+    scenario(`gets ${what} as the result of its activity after a wait`, function* () {
+      const activity = Activity.make({
+        name: "any",
+        success: schema as Schema.Codec<unknown, unknown>,
+        execute: Effect.succeed(value)
+      })
+      let result: unknown = "none"
+      yield* define(
+        Effect.map(ActivityBreaker.protect(activity, "api", noJitter), (got) => {
+          result = got
+          return "done"
+        })
+      )
+      yield* CircuitBreaker.open("api", { for: "30 seconds" })
+      yield* begin()
+      assert.strictEqual(result, "none")
+      yield* TestClock.adjust("31 seconds")
+      assert.deepStrictEqual(result, value)
+    })
+  }
+})
+
+describe("1,000 workflows that wait for one circuit", () => {
+  scenario("make one probe, and then continue in waves; none waits durably again", function* () {
+    const { activity, calls } = recorded(Effect.as(Effect.sleep("200 millis"), "charged"))
+    const runs = yield* define(ActivityBreaker.protect(activity, "api", noJitter))
+    yield* CircuitBreaker.open("api", { for: "30 seconds" })
+    const orders = yield* Effect.forEach(upTo(1_000), (id) => begin(String(id)))
+    for (let i = 0; i < 100; i++) yield* TestClock.adjust(i === 0 ? "30 seconds" : "50 millis")
+    for (const order of orders) assert.deepStrictEqual(yield* Fiber.join(order), Exit.succeed("charged"))
+    // All clocks end in the same millisecond: without the waves, all calls would begin at 30.2 seconds.
+    assert.deepStrictEqual(perWave(calls, 30_000), [1, 0, 4, 8, 16, 32, 64, 128, 256, 491])
+    assert.strictEqual(runs.count, 2_000)
+  })
+
+  scenario("continue in waves also with a store that does not know the circuit yet, as after a restart", function* () {
+    const { activity, calls } = recorded()
+    let store = yield* BreakerStore.BreakerStore
+    yield* define(
+      Effect.suspend(() =>
+        Effect.provideService(ActivityBreaker.protect(activity, "api", noJitter), BreakerStore.BreakerStore, store)
+      )
+    )
+    yield* CircuitBreaker.open("api", { for: "30 seconds" })
+    for (const id of upTo(50)) yield* begin(String(id))
+    store = Context.get(yield* Layer.build(Layer.fresh(BreakerStore.layerMemory)), BreakerStore.BreakerStore)
+    for (let i = 0; i < 100; i++) yield* TestClock.adjust(i === 0 ? "30 seconds" : "50 millis")
+    assert.deepStrictEqual(perWave(calls, 30_000), [4, 8, 16, 22])
+  })
+
+  scenario("make one call for each cooldown while the dependency stays down", function* () {
+    const { activity, calls } = recorded(Effect.delay(Effect.fail("down"), "200 millis"))
+    const runs = yield* define(ActivityBreaker.protect(activity, "api", noJitter))
+    yield* CircuitBreaker.open("api", { for: "30 seconds" })
+    yield* Effect.forEach(upTo(1_000), (id) => begin(String(id)))
+    yield* TestClock.adjust("30 seconds")
+    for (let i = 0; i < 150; i++) yield* TestClock.adjust("100 millis")
+    assert.deepStrictEqual(calls.length, 2)
+    assert.isAtMost(runs.count, 3_000)
+  })
+})
+
+describe("ActivityBreaker", () => {
+  const { activity } = recorded(Effect.fail("boom" as const) as Effect.Effect<string, "boom">)
+
+  const wrong: ReadonlyArray<readonly [what: string, make: () => unknown, message: RegExp]> = [
+    ["an activity that is none", () => ActivityBreaker.protect(Effect.void as never, "api"), /self.*an Activity/],
+    ["no name", () => ActivityBreaker.protect(activity, ""), /name/],
+    ["a jitter above 1", () => ActivityBreaker.protect(activity, "api", { jitter: 2 }), /jitter/],
+    [
+      "a maxDelay below minDelay",
+      () => ActivityBreaker.protect(activity, "api", { minDelay: 2, maxDelay: 1 }),
+      /maxDelay/
+    ],
+    ["a minDelay of 0", () => ActivityBreaker.waitDurably(activity, { minDelay: 0 }), /minDelay/],
+    ["a misspelled option", () => ActivityBreaker.waitDurably(activity, { maxWiat: 1 } as never), /maxWiat/]
+  ]
+  for (const [what, make, message] of wrong) it(`throws for ${what}`, () => assert.throws(make, RangeError, message))
+
+  it("has the errors of the activity and CircuitOpen", () => {
+    type Protected = Effect.Effect<
+      string,
+      "boom" | CircuitOpen.CircuitOpen,
+      BreakerStore.BreakerStore | WorkflowEngine.WorkflowEngine | WorkflowEngine.WorkflowInstance
+    >
+    expectTypeOf(ActivityBreaker.protect(activity, "api")).toEqualTypeOf<Protected>()
+    expectTypeOf(activity.pipe(ActivityBreaker.protect("api"))).toEqualTypeOf<Protected>()
+    expectTypeOf(
+      activity.pipe(ActivityBreaker.protect("api", { isIgnored: (error: "boom") => error === "boom" }))
+    ).toEqualTypeOf<Protected>()
+    expectTypeOf(activity.pipe(ActivityBreaker.waitDurably())).toEqualTypeOf<
+      Effect.Effect<
+        string,
+        "boom" | CircuitOpen.CircuitOpen,
+        WorkflowEngine.WorkflowEngine | WorkflowEngine.WorkflowInstance
+      >
+    >()
+    // @ts-expect-error The predicate reads other errors than the activity has.
+    void (() => activity.pipe(ActivityBreaker.protect("api", { isFailure: (error: number) => error > 1 })))
+  })
+})
