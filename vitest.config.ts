@@ -21,7 +21,8 @@ const withServers = [
     "fleet.servers",
     "fuzz.redis",
     "fuzz.stores",
-    "promise.redis"
+    "promise.redis",
+    "serverless.processes"
   ].map((name) => `test/${name}.test.ts`)
 ]
 

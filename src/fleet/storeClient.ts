@@ -73,7 +73,7 @@ export class StoreClient {
     return now === undefined ? undefined : now + this.deadlineMillis
   }
 
-  /** An exchange that the store carries out in time or not at all; `undefined` if it failed. Repeated once if the clock has stepped. */
+  /** An exchange that the store carries out in time or not at all; `undefined` if it failed. Repeated once if the store's clock has stepped. */
   exchange(
     send: (notAfter: number | undefined) => Effect.Effect<ExchangeAnswer, StoreError>
   ): Effect.Effect<ExchangeDone | undefined> {
@@ -83,9 +83,14 @@ export class StoreClient {
       this.trouble = "commands reach it too late"
       return undefined
     })
-    const timed = Effect.flatMap(once, (answer) =>
-      answer === undefined || answer._tag === "Done" ? Effect.succeed(answer) : again
-    )
+    const timed = Effect.suspend(() => {
+      const began = this.time.now()
+      return Effect.flatMap(once, (answer) => {
+        if (answer === undefined || answer._tag === "Done") return Effect.succeed(answer)
+        // If this process was frozen meanwhile, the command is late, and what it says is old. Otherwise the store's clock has stepped.
+        return this.time.now() - began > this.deadlineMillis ? Effect.succeed(undefined) : again
+      })
+    })
     return Effect.suspend(() => {
       if (this.storeTime !== undefined) return timed
       // A command has no deadline without the store's time.

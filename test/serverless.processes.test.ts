@@ -1,0 +1,200 @@
+import { assert, describe } from "@effect/vitest"
+import { Effect, type Scope } from "effect"
+import { CircuitBreaker } from "effect-fuse"
+import { Fleet } from "effect-fuse/core"
+import { circuitsTable } from "./support/dynamoServer.ts"
+import { exchange } from "./support/fleet.ts"
+import { fails, standing, standsAt, until, works } from "./support/redisFleet.ts"
+import { live } from "./support/redisLive.ts"
+import { startInstance } from "./support/serverless.ts"
+import { areKnown, onDynamo, onRedis, type Place, replicasOn, type WiredPlace } from "./support/storeFleets.ts"
+
+// An instance of a function stands still between its invocations, and ends without notice.
+
+const syncInterval = 1_000
+const policy = { cooldown: 300_000 }
+
+/** Longer than a process lives without a heartbeat. */
+const frozenMillis = Fleet.livesFor(syncInterval) + 1_000
+
+type Kind = "Redis" | "DynamoDB"
+const kinds: Readonly<Record<Kind, Effect.Effect<WiredPlace, never, Scope.Scope>>> = {
+  Redis: onRedis(),
+  DynamoDB: onDynamo()
+}
+
+const living = ({ admin }: Place) => Effect.map(Effect.orDie(exchange(admin)), ({ live }) => live)
+
+describe.each(Object.keys(kinds) as ReadonlyArray<Kind>)("an instance of a function, with %s", (kind) => {
+  const given = (others = 2) =>
+    Effect.gen(function* () {
+      const place = yield* kinds[kind]
+      const instance = yield* startInstance({
+        ...{ store: kind, url: kind === "Redis" ? place.wire.url : place.wire.url.replace("redis:", "http:") },
+        ...{ table: circuitsTable, syncInterval, policy }
+      })
+      const replicas = yield* replicasOn(place, others, { syncInterval, policy })
+      return { place, instance, replicas }
+    })
+
+  /** The others fail until the fleet has opened the circuit. */
+  const opened = (replicas: ReadonlyArray<Parameters<typeof fails>[0]>, circuit = "api") =>
+    until(
+      "the fleet has opened the circuit",
+      Effect.gen(function* () {
+        for (const one of replicas) yield* fails(one, { circuit })
+        const seen = yield* Effect.forEach(replicas, (one) => standing(one, { circuit }))
+        return seen.every((one) => one === "Open (fleet)")
+      })
+    )
+
+  live(
+    "that starts knows what is open before its first call",
+    Effect.gen(function* () {
+      const { instance, replicas } = yield* given()
+      for (const one of replicas) yield* works(one)
+      yield* opened(replicas)
+      yield* replicas[0]?.run(CircuitBreaker.isolate("forced")) ?? Effect.void
+      yield* Effect.sleep(200)
+      const first = yield* instance.invoke({})
+      assert.deepStrictEqual(first.got, ["Cooldown (fleet)"])
+      assert.deepStrictEqual((yield* instance.invoke({ circuit: "forced" })).got, ["Isolated (fleet)"])
+    }),
+    60_000
+  )
+
+  live(
+    "that is frozen does not hold up an opening for longer than it lives, and knows of it right after it is thawed",
+    Effect.gen(function* () {
+      const { instance, place, replicas } = yield* given()
+      assert.deepStrictEqual((yield* instance.invoke({ calls: 10 })).got, Array(10).fill("ok"))
+      for (const one of replicas) yield* works(one)
+      yield* areKnown(place, 3)
+      yield* instance.freeze
+      yield* opened(replicas)
+      // The machine may be busy: what matters is that it stood still for longer than it lives.
+      yield* Effect.sleep(frozenMillis)
+      assert.strictEqual(yield* living(place), 2)
+      yield* instance.thaw
+      // Calls begin at once. They do not wait for the store, so that some may pass before the first answer.
+      const got: Array<string> = []
+      yield* until(
+        "it knows of the opening",
+        Effect.gen(function* () {
+          const { got: some, standing } = yield* instance.invoke({})
+          got.push(...some)
+          return standing === "Open (fleet)"
+        })
+      )
+      assert.isAtMost(got.filter((one) => one === "ok").length, 50, got.join())
+      yield* until(
+        "all three live",
+        Effect.map(living(place), (n) => n === 3)
+      )
+    }),
+    60_000
+  )
+
+  const said = {
+    "said so": false,
+    "was frozen while it said so": true
+  }
+  for (const [how, isHeld] of Object.entries(said))
+    live(
+      `that failed before it was frozen, and ${how}, opens nothing by what it remembers`,
+      Effect.gen(function* () {
+        const { instance, place, replicas } = yield* given(1)
+        yield* instance.invoke({ calls: 20 })
+        for (const one of replicas) yield* works(one)
+        yield* areKnown(place, 2)
+        if (isHeld) yield* place.wire.hang
+        const before = yield* instance.invoke({ finds: "down", calls: 4 })
+        if (!isHeld) yield* Effect.sleep(200)
+        assert.deepStrictEqual(before, { got: Array(4).fill("down"), standing: "Closed (local)", openings: 0 })
+        yield* instance.freeze
+        yield* place.wire.mend
+        yield* Effect.sleep(frozenMillis)
+        // The others begin to fail while it stands still: two failures are less than the policy asks for.
+        for (const one of replicas) for (let i = 0; i < 2; i++) assert.strictEqual(yield* fails(one), "down")
+        yield* instance.thaw
+        const after = yield* instance.invoke({ calls: 20 })
+        assert.deepStrictEqual(after.got, Array(20).fill("ok"))
+        yield* Effect.sleep(2 * syncInterval)
+        for (const one of replicas) assert.strictEqual(yield* standing(one), "Closed (local)")
+        assert.strictEqual((yield* instance.invoke({})).standing, "Closed (local)")
+      }),
+      60_000
+    )
+
+  live(
+    "that opened the circuit alone, and was frozen, opens it for no other process when it is thawed",
+    Effect.gen(function* () {
+      const { instance, place, replicas } = yield* given()
+      yield* instance.invoke({ calls: 20 })
+      for (const one of replicas) for (let i = 0; i < 20; i++) yield* works(one)
+      yield* areKnown(place, 3)
+      const before = yield* instance.invoke({ finds: "down", calls: 8 })
+      assert.strictEqual(before.standing, "Open (local)")
+      yield* instance.freeze
+      yield* Effect.sleep(frozenMillis)
+      yield* instance.thaw
+      yield* instance.invoke({})
+      for (let i = 0; i < 20; i++) {
+        for (const one of replicas) assert.strictEqual(yield* works(one), "ok")
+        yield* Effect.sleep(100)
+      }
+      for (const one of replicas) assert.strictEqual(yield* standing(one), "Closed (local)")
+    }),
+    60_000
+  )
+
+  live(
+    "that is frozen again and again, each time for less than it lives, takes part in the votes of the fleet",
+    Effect.gen(function* () {
+      const { instance, place, replicas } = yield* given(1)
+      yield* instance.invoke({ calls: 20 })
+      for (const one of replicas) yield* works(one)
+      yield* areKnown(place, 2)
+      yield* until(
+        "it and the other have opened the circuit together",
+        Effect.gen(function* () {
+          yield* instance.freeze
+          yield* Effect.sleep(300)
+          yield* instance.thaw
+          const { standing: own } = yield* instance.invoke({ finds: "down" })
+          for (const one of replicas) yield* fails(one)
+          yield* Effect.sleep(100)
+          const others = yield* Effect.forEach(replicas, (one) => standing(one))
+          return [own, ...others].every((one) => one === "Open (fleet)")
+        })
+      )
+    }),
+    60_000
+  )
+
+  live(
+    "that ends without notice leaves the fleet when its life is over, and its opening stands",
+    Effect.gen(function* () {
+      const { instance, place, replicas } = yield* given(1)
+      yield* instance.invoke({ calls: 5 })
+      for (const one of replicas) yield* works(one)
+      yield* areKnown(place, 2)
+      yield* until(
+        "it and the other have opened the circuit together",
+        Effect.gen(function* () {
+          const { standing: own } = yield* instance.invoke({ finds: "down" })
+          for (const one of replicas) yield* fails(one)
+          return own === "Open (fleet)"
+        })
+      )
+      yield* instance.kill
+      yield* until(
+        "one lives",
+        Effect.map(living(place), (n) => n === 1)
+      )
+      yield* standsAt(replicas, "Open (fleet)")
+      for (const one of replicas) assert.strictEqual(yield* works(one), "Cooldown (fleet)")
+    }),
+    60_000
+  )
+})
