@@ -146,7 +146,7 @@ describe("log lines", () => {
         'Debug Circuit "api" is probing',
         'Info Circuit "api" closed',
         'Warn Circuit "api" was isolated: drill',
-        'Info Circuit "api" is no longer forced: the override has expired',
+        'Info Circuit "api" is no longer overridden: the override has expired',
         'Warn Circuit "api" was disabled: Disabled by hand',
         'Info Circuit "api" was released',
         'Warn Circuit "api" opened: deploy',

@@ -141,7 +141,7 @@ describe.each(faces)("a process with %s", (_, start) => {
       yield* together(pair)
       for (const { warnings } of pair) {
         assert.lengthOf(ofClient(warnings()), 1)
-        assert.match(ofClient(warnings())[0] ?? "", /^Redis: the connection is useless \(.*READONLY/)
+        assert.match(ofClient(warnings())[0] ?? "", /^Redis: the connection does not work \(.*READONLY/)
       }
       yield* until(
         "only the test is connected with the old server",
@@ -171,7 +171,7 @@ describe.each(faces)("a process with %s", (_, start) => {
         yield* together(pair)
         for (const { warnings } of pair) {
           assert.lengthOf(ofClient(warnings()), 1)
-          assert.match(ofClient(warnings())[0] ?? "", new RegExp(`^Redis: the connection is useless \\(.*${reply}`))
+          assert.match(ofClient(warnings())[0] ?? "", new RegExp(`^Redis: the connection does not work \\(.*${reply}`))
         }
       }),
       120_000
@@ -191,7 +191,7 @@ describe.each(faces)("a process with %s", (_, start) => {
       for (const { warnings } of pair) {
         const provenance = ofClient(warnings())
         assert.lengthOf(provenance, 1)
-        assert.match(provenance[0] ?? "", /^Redis: the connection is useless \(no answer for \d+ ms\)/)
+        assert.match(provenance[0] ?? "", /^Redis: the connection does not work \(no answer for \d+ ms\)/)
       }
       yield* until(
         "each has two new connections, and no other is open",
@@ -259,7 +259,7 @@ describe("a program without Effect", () => {
       yield* wire.silence()
       yield* until(
         "replaced",
-        Effect.sync(() => lines.some((line) => line.startsWith("warn Redis: the connection is useless")))
+        Effect.sync(() => lines.some((line) => line.startsWith("warn Redis: the connection does not work")))
       )
       child.stdin.write("\n")
       assert.strictEqual(yield* Effect.promise(() => ended), 0)

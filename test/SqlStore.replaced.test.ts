@@ -69,7 +69,7 @@ describe("PostgreSQL", () => {
       )
       const warnings = lines.filter(({ level }) => level === "Warn").map(({ message }) => message)
       assert.lengthOf(warnings, 1)
-      assert.match(warnings[0] ?? "", /the connection is useless \(.*read-only/)
+      assert.match(warnings[0] ?? "", /the connection does not work \(.*read-only/)
     }),
     120_000
   )

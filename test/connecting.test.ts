@@ -119,7 +119,7 @@ describe("a client that is useless", () => {
       assert.lengthOf(warnings(), 1)
       assert.match(
         warnings()[0] ?? "",
-        /^Redis: the connection is useless \(.*READONLY.*\)\. Its client is replaced, after a longer pause each time$/
+        /^Redis: the connection does not work \(.*READONLY.*\)\. Its client is replaced, after a longer delay each time$/
       )
     }))
 

@@ -53,7 +53,7 @@ export const listening = <A, E>(
         reported = true
         return warnOf(
           what,
-          `${what}: the connection that hears announcements is silent, and is replaced; until then changes are read every syncInterval`
+          `${what}: the connection for announcements receives nothing, and is replaced. Until then, changes are read every syncInterval`
         )
       })
       const watch = Effect.gen(function* () {

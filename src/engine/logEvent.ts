@@ -17,7 +17,7 @@ const verbs = {
 /** Transitions whose log line names the reason instead of the new state. */
 const actions: { readonly [Why in Transition["why"]]?: string } = {
   Released: "was released",
-  Expired: "is no longer forced: the override has expired",
+  Expired: "is no longer overridden: the override has expired",
   Reset: "was reset"
 }
 
