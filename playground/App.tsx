@@ -114,16 +114,16 @@ export const App = () => {
                   }
                 />
               ))}
-              {policies.length < mostPolicies && (
-                <button
-                  type="button"
-                  class="add"
-                  onClick={() => change({ world, policies: [...policies, policies.at(-1) ?? usualPolicy] })}
-                >
-                  Add a policy
-                </button>
-              )}
             </div>
+            {policies.length < mostPolicies && (
+              <button
+                type="button"
+                class="add"
+                onClick={() => change({ world, policies: [...policies, policies.at(-1) ?? usualPolicy] })}
+              >
+                Add a policy
+              </button>
+            )}
             {played !== undefined && <Figures played={played} />}
           </div>
         </div>

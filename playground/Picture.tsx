@@ -26,7 +26,7 @@ const about = ({ settings: { policies, world } }: Played): string => {
     : "a quarter of the timeout"
   const servers = world.replicas === 1 ? "the server" : `${world.replicas} servers`
   const callers = world.processes === 1 ? "One process calls" : `${world.processes} processes call`
-  return `${callers} ${servers}, ${world.rate} times a second in all. An answer after ${slow} is slow. The strip below each chart: the states of the circuits.`
+  return `${callers} ${servers}, ${world.rate} times a second in all. An answer after ${slow} is slow. The strips below the charts are the states of the circuits.`
 }
 
 const titleOf = ({ settings: { world } }: Played): string => {
@@ -77,7 +77,7 @@ export const Picture = memo(
       if (played !== undefined) drawn(played)
     }, [played, drawn])
     return (
-      <div class="picture" ref={place}>
+      <div class={played !== undefined && played.reports.length > 2 ? "picture tall" : "picture"} ref={place}>
         {played === undefined || width === 0 ? (
           <p class="loading">The first simulation is running.</p>
         ) : (

@@ -77,7 +77,7 @@ export const policyFields = {
     millis
   ),
   cooldown: count("It stays open for", 30, [...upTo(10), 15, 20, 25, 30, 40, 50, 60, 90, 120], seconds),
-  factor: number("Each further opening lasts", 1, [1, 1.5, 2, 3, 4], (n) => (n === 1 ? "as long" : times(n))),
+  factor: number("Each further opening lasts", 1, [1, 1.5, 2, 3, 4], (n) => (n === 1 ? "the same time" : times(n))),
   probes: count("Probes at once while half-open", 1, upTo(10)),
   successesToClose: count("Successful probes that close it", 1, upTo(20)),
   failuresToReopen: count("Failed probes that open it again", 1, upTo(20)),

@@ -90,6 +90,18 @@ describe("a picture of a scenario", () => {
   })
 })
 
+describe("the picture of the page about choosing a policy", () => {
+  it("is what its command draws, with the policies of the page", async () => {
+    const read = (file: string) => readFileSync(new URL(`../docs/${file}`, import.meta.url), "utf8")
+    const policies = JSON.parse(/```json\n([\s\S]+?)```/.exec(read("tuning.md"))?.[1] ?? "{}")
+    // simulate --rate 20 --errors 0.02 --outage 30s+20s
+    const outages = [{ at: "30 seconds", for: "20 seconds" }] as const
+    const calls = Simulator.load({ rate: 20, errors: 0.02, for: "2 minutes", outages })
+    const svg = Simulator.toSvg(await Effect.runPromise(Simulator.run(calls, policies)))
+    assert.isTrue(svg === read("simulated.svg").trim())
+  })
+})
+
 describe("the bars of the limit", () => {
   const bars = [
     "brown50, slow50 x1, x3",

@@ -6,12 +6,12 @@ const kinds = {
   slow: "answered slowly",
   failed: "failed or timed out",
   rejected: "rejected by the protection",
-  Closed: "circuit Closed",
-  Limited: "circuit Closed, with a limit",
-  HalfOpen: "circuit HalfOpen",
-  Open: "circuit Open",
-  Isolated: "circuit Isolated",
-  Disabled: "circuit Disabled",
+  Closed: "circuit Closed: calls pass",
+  Limited: "circuit Closed, with a limit: some calls pass",
+  HalfOpen: "circuit HalfOpen: only probes pass",
+  Open: "circuit Open: no calls pass",
+  Isolated: "circuit Isolated by an operator",
+  Disabled: "circuit Disabled by an operator",
   fault: "fault",
   outage: "outage",
   possible: "what the server could answer"
@@ -159,11 +159,14 @@ const partsOf = ({ answered, failed, rejected, slow = 0 }: Bar) =>
     ["rejected", rejected]
   ] as const
 
-/** The lines of the caption of a row, below the name of the row. None if it is beside the name. */
-const captionLines = (row: Row, { narrow, right }: Layout): ReadonlyArray<string> =>
-  narrow ? wrapped(row.caption, (right - left) / pixels) : []
+/** The name and the caption of a row, in lines. The caption is beside the name if there is room. */
+const headOf = ({ caption, name }: Row, { narrow, right }: Layout) => {
+  const names = narrow ? wrapped(name, (right - left) / namePixels) : [name]
+  const below = narrow ? wrapped(caption, (right - left) / pixels) : []
+  return { names, below, extra: (names.length - 1) * 18 + below.length * 16 }
+}
 
-const rowHigh = (row: Row, layout: Layout): number => high + stripHigh + 48 + captionLines(row, layout).length * 16
+const rowHigh = (row: Row, layout: Layout): number => high + stripHigh + 48 + headOf(row, layout).extra
 
 const drawRow = (
   chart: Chart,
@@ -174,8 +177,8 @@ const drawRow = (
 ): ReadonlyArray<Element> => {
   const { bucketMillis, millis, shaded } = chart
   const { narrow, right } = layout
-  const below = captionLines(row, layout)
-  const top = start + below.length * 16
+  const { below, extra, names } = headOf(row, layout)
+  const top = start + extra
   const x = (at: number): number => left + (Math.min(at, millis) / millis) * (right - left)
   const bottom = top + 28 + high
   const y = (rate: number): number => bottom - (Math.min(rate, most) / most) * high
@@ -199,8 +202,8 @@ const drawRow = (
     add(kind, box(x(from), bottom + 5 + above * stripHigh, x(until) - x(from), share * stripHigh))
   }
   return [
-    text(left, start + 18, 14, row.name, { "font-weight": "600" }),
-    ...below.map((line, i) => text(left, start + 35 + i * 16, 12, line, { class: "soft" })),
+    ...names.map((line, i) => text(left, start + 18 + i * 18, 14, line, { "font-weight": "600" })),
+    ...below.map((line, i) => text(left, start + 17 + names.length * 18 + i * 16, 12, line, { class: "soft" })),
     ...(narrow ? [] : [text(right, top + 18, 12, row.caption, { "text-anchor": "end", class: "soft" })]),
     ...shaded.map(({ from, kind, until }) =>
       filled(kind, box(x(from), bottom - high, x(until) - x(from), high), kinds[kind])
@@ -223,8 +226,9 @@ const shown = ({ rows, shaded }: Chart): ReadonlyArray<ChartKind> => {
   return (Object.keys(kinds) as Array<ChartKind>).filter((kind) => found.has(kind))
 }
 
-/** The approximate width of a character with a font size of 12 pixels. */
+/** The approximate width of a character with a font size of 12 pixels, and of a character of a name. */
 const pixels = 6.3
+const namePixels = 8.6
 
 const legend = (
   found: ReadonlyArray<ChartKind>,
@@ -305,7 +309,7 @@ export const draw = (chart: Chart): Element => {
   const ticks = Array.from({ length: Math.floor(millis / axis.step + 1e-9) + 1 }, (_, i) => i * axis.step)
   const x = (at: number): number => left + (at / millis) * (right - left)
   const [first] = rows
-  const middle = top + 28 + high / 2 + (first === undefined ? 0 : captionLines(first, layout).length * 16)
+  const middle = top + 28 + high / 2 + (first === undefined ? 0 : headOf(first, layout).extra)
   return element(
     "svg",
     {
