@@ -1,13 +1,19 @@
 import { useEffect, useState } from "preact/hooks"
 import { printable } from "../src/core/printable.ts"
 import type { CircuitDetail, CircuitView } from "../src/dashboard/view.ts"
-import { clock, rate, took } from "./format.ts"
+import { clock, count, rate, took } from "./format.ts"
+import { Processes } from "./Processes.tsx"
 import { Name, Since, StateBadge, StateMark, Until, words } from "./parts.tsx"
 import { Timeline } from "./Timeline.tsx"
 import type { Steering } from "./Troubles.tsx"
 import { WhatIf } from "./WhatIf.tsx"
 
-/** The page of one circuit. It loads the details again when the circuit changes, and every 15 seconds. */
+const agreement = (processes: CircuitDetail["processes"]): string => {
+  const bad = processes.filter(({ notClosed, state }) => (state === undefined ? notClosed > 0 : state !== "Closed"))
+  return `Not closed in ${bad.length} of ${count(processes.length, "process", "processes")}, by their latest heartbeats.`
+}
+
+/** The page of one circuit. It loads the details again when the circuit changes, and after each sample. */
 export const Circuit = ({
   at,
   circuit,
@@ -30,8 +36,7 @@ export const Circuit = ({
     return () => {
       current = false
     }
-    // The details do not contain the traffic, so a sample does not load them again.
-  }, [circuit.id, circuit.state, circuit.since, circuit.downSince, circuit.actor, Math.floor(at / 15_000)])
+  }, [circuit.id, circuit.state, circuit.since, circuit.downSince, circuit.actor, Math.floor(at / every)])
   const forced = circuit.state === "Isolated" || circuit.state === "Disabled"
   const { traffic } = circuit
   return (
@@ -87,6 +92,20 @@ export const Circuit = ({
             <bdi>{circuit.actor ?? (circuit.scope === "fleet" ? "the fleet" : "each process")}</bdi>
           </dd>
         </div>
+        {circuit.state === "HalfOpen" && circuit.process !== undefined && (
+          <div>
+            <dt>Probing</dt>
+            <dd>
+              <bdi>{circuit.process}</bdi>
+            </dd>
+          </div>
+        )}
+        {circuit.recentFailures !== undefined && (
+          <div>
+            <dt>Recent failures</dt>
+            <dd>{circuit.recentFailures.toLocaleString("en-US")}</dd>
+          </div>
+        )}
         {circuit.openings > 0 && (
           <div>
             <dt>Openings</dt>
@@ -130,6 +149,15 @@ export const Circuit = ({
         <p class="refused">{found.error}</p>
       ) : (
         <>
+          {found.links.length > 0 && (
+            <p class="links">
+              {found.links.map(({ href, title }) => (
+                <a key={title} href={href} target="_blank" rel="noreferrer noopener">
+                  {title}
+                </a>
+              ))}
+            </p>
+          )}
           <section>
             <h2>Traffic and states</h2>
             <Timeline detail={{ ...found, circuit }} every={every} at={at} />
@@ -184,29 +212,46 @@ export const Circuit = ({
               {found.failures.length === 0 ? (
                 <p class="quiet">None is known.</p>
               ) : (
-                <ol class="history">
+                <ol class="history failures">
                   {found.failures.map((one) => (
                     <li key={`${one.at} ${one.error}`}>
-                      <time dateTime={new Date(one.at).toISOString()}>{clock(one.at)}</time>
+                      {one.at !== undefined && <time dateTime={new Date(one.at).toISOString()}>{clock(one.at)}</time>}
                       <code>{one.error}</code>
+                      {one.at === undefined && (
+                        <span class="quiet">in {count(one.processes, "process", "processes")}</span>
+                      )}
                     </li>
                   ))}
                 </ol>
               )}
-              {found.policy.length > 0 && (
-                <>
-                  <h2>Policy, where it differs from the default</h2>
-                  <ul class="pairs">
-                    {found.policy.map((one) => (
-                      <li key={one.name}>
-                        <code>{one.name}</code> {one.value}
-                      </li>
-                    ))}
-                  </ul>
-                </>
+              <h2>Policy</h2>
+              {found.policies === 0 ? (
+                <p class="quiet">Not known. Processes report the policy of a name while it fails or is not closed.</p>
+              ) : found.policy.length === 0 ? (
+                <p>The default.</p>
+              ) : (
+                <ul class="pairs">
+                  {found.policy.map((one) => (
+                    <li key={one.name}>
+                      <code>{one.name}</code> {one.value}
+                    </li>
+                  ))}
+                </ul>
+              )}
+              {found.policies > 1 && (
+                <p class="refused">
+                  The processes have {found.policies} different policies. This is the most frequent.
+                </p>
               )}
             </section>
           </div>
+          {found.processes.length > 0 && (
+            <section>
+              <h2>What each process says</h2>
+              <p class="quiet">{agreement(found.processes)}</p>
+              <Processes processes={found.processes} isKey={circuit.key !== undefined} />
+            </section>
+          )}
         </>
       )}
     </main>

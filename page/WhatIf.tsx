@@ -67,10 +67,10 @@ const Row = ({
   readonly to: number
 }) => (
   <tr>
-    <th scope="row">{title}</th>
-    <td class="course">
+    <th scope="row" class="course">
+      {title}
       <Bands bands={bands} from={from} to={to} />
-    </td>
+    </th>
     <td>{duration(openMillis)}</td>
     <td>{whole(rejected)}</td>
     <td>{whole(failed)}</td>
@@ -135,11 +135,8 @@ export const WhatIf = ({
       <table class="courses">
         <thead>
           <tr>
-            <th scope="col">
-              <span class="hidden">Policy</span>
-            </th>
             <th scope="col" class="course">
-              Last {duration(to - from)}
+              Last {duration(to - from).replace(" 0 s", "")}
             </th>
             <th scope="col">Not closed</th>
             <th scope="col">Rejected</th>

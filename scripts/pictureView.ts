@@ -1,5 +1,12 @@
 /** The content of the pictures of the page: the circuits of a shop, two of which are open. */
-import type { CircuitView, HistoryView, PageView, TransitionView } from "../src/dashboard/view.ts"
+import type {
+  CircuitDetail,
+  CircuitView,
+  HistoryView,
+  PageView,
+  ProcessView,
+  TransitionView
+} from "../src/dashboard/view.ts"
 
 const samples = 60
 
@@ -8,8 +15,10 @@ const wave = (base: number, seed: number, failing = 0.004, rejected = 0, from = 
   const at = Array.from({ length: samples }, (_, i) => i)
   const load = at.map((i) => base * (1 + 0.2 * Math.sin(i / 5 + seed) + 0.08 * Math.sin(i * 1.7 + seed)))
   const isOut = (i: number) => rejected > 0 && i > from
-  const calls = load.map((n, i) => (isOut(i) ? 0.4 : n))
-  const failures = calls.map((n, i) => (isOut(i) ? 0.4 : n * failing * (rejected > 0 && i > from - 5 ? 30 : 1)))
+  const calls = load.map((n, i) => (isOut(i) ? (from < 0 ? 0 : 0.4) : n))
+  const failures = calls.map((n, i) =>
+    isOut(i) ? (from < 0 ? 0 : 0.4) : n * failing * (rejected > 0 && i > from - 5 ? 30 : 1)
+  )
   return { calls, failures, rejections: load.map((n, i) => (isOut(i) ? n * rejected : 0)) }
 }
 
@@ -27,6 +36,7 @@ const circuit = (
   downSince: undefined,
   until: undefined,
   why: undefined,
+  process: undefined,
   actor: undefined,
   agreed: undefined,
   openings: 0,
@@ -41,6 +51,7 @@ const circuit = (
     limit: undefined
   },
   history,
+  recentFailures: undefined,
   keys: 0,
   keysDown: 0,
   processes: 6,
@@ -49,19 +60,56 @@ const circuit = (
 
 const healthy = ["auth", "catalog", "geo", "images", "language-model", "mail", "pricing", "sessions", "shipping"]
 
+const whys: Readonly<Record<string, string>> = {
+  "Closed Open": "31 of 48 calls failed in 10s (limit 50%)",
+  "Open HalfOpen": "the cooldown is over",
+  "HalfOpen Open": "a probe failed: HTTP 503",
+  "HalfOpen Closed": "probes succeeded"
+}
+
+/** The details of the circuit that is open. */
+export const pictureDetail = (view: PageView, id: string): CircuitDetail | undefined => {
+  const circuit = view.circuits.find((one) => one.id === id)
+  if (circuit === undefined) return undefined
+  const { key, name } = circuit
+  const process = (i: number): ProcessView => ({
+    ...{ process: `checkout-${i}`, state: undefined, keys: 0, recentFailures: undefined },
+    ...{ notClosed: 1, calls: 0.1, failures: 0.1, rejections: 6 + (i % 3) * 0.7 }
+  })
+  return {
+    circuit,
+    transitions: view.transitions.filter((one) => one.name === name),
+    failures: [
+      { at: undefined, error: "HTTP 503 from POST https://api.payments.example", processes: 4 },
+      { at: undefined, error: "TimeoutError: no answer within 2s", processes: 2 }
+    ],
+    policy: [
+      { name: "trip", value: "50 % failures of at least 40 calls within 10s" },
+      { name: "probes", value: "2" }
+    ],
+    policies: 1,
+    processes: [1, 2, 3, 4, 5, 6].map(process),
+    links: ["Metrics", "Logs", "Runbook"].map((title) => ({
+      title,
+      href: `https://ops.example/${title}?circuit=${name}&key=${key ?? ""}`
+    }))
+  }
+}
+
 export const pictureView = (at: number): PageView => {
   const inventory = { why: "61 % of 140 calls failed within 10 s: connect ETIMEDOUT", downSince: at - 31_000 }
   const circuits = [
     circuit(at, {
       name: "payments",
       state: "Open",
-      since: at - 48_000,
-      downSince: at - 252_000,
+      since: at - 19_000,
+      downSince: at - 109_000,
       until: at + 11_000,
-      why: "5 failures in a row in 5 of 6 processes; last failure: HTTP 503 from POST https://api.payments.example",
+      why: "31 of 48 calls failed in 10s (limit 50%)",
+      process: "checkout-3",
       agreed: { failing: 5, of: 6 },
-      openings: 3,
-      history: wave(42, 0, 0.02, 0.95)
+      openings: 4,
+      history: wave(42, 0, 0.02, 0.95, 38)
     }),
     circuit(at, {
       ...{ name: "inventory", state: "Open", rolledUp: true, until: at + 4_000, openings: 1, keys: 40, keysDown: 3 },
@@ -91,18 +139,21 @@ export const pictureView = (at: number): PageView => {
       [51.4, "mail", "Open", "HalfOpen"],
       [51.3, "mail", "HalfOpen", "Closed"],
       [21, "recommendations", "Closed", "Isolated"],
-      [4.2, "payments", "Closed", "Open"],
-      [3.6, "payments", "Open", "HalfOpen"],
-      [3.55, "payments", "HalfOpen", "Open"],
-      [2.4, "payments", "Open", "HalfOpen"],
-      [2.35, "payments", "HalfOpen", "Open"],
-      [0.8, "payments", "Open", "HalfOpen"],
-      [0.78, "payments", "HalfOpen", "Open"],
+      [9.5, "payments", "Closed", "Open"],
+      [9, "payments", "Open", "HalfOpen"],
+      [8.99, "payments", "HalfOpen", "Closed"],
+      [1.817, "payments", "Closed", "Open"],
+      [1.316, "payments", "Open", "HalfOpen"],
+      [1.31, "payments", "HalfOpen", "Open"],
+      [0.813, "payments", "Open", "HalfOpen"],
+      [0.81, "payments", "HalfOpen", "Open"],
+      [0.32, "payments", "Open", "HalfOpen"],
+      [0.317, "payments", "HalfOpen", "Open"],
       [0.5, "inventory", "Closed", "Open"]
     ] as const
   ).map(([minutes, name, from, to]) => ({
     at: at - minutes * 60_000,
-    ...{ name, from, to, key: undefined, why: "5 failures in a row: HTTP 503", actor: undefined }
+    ...{ name, from, to, key: undefined, why: whys[`${from} ${to}`], actor: to === "Isolated" ? "maria" : undefined }
   }))
   return {
     at,

@@ -1,11 +1,14 @@
-/** Takes the pictures of the documentation: `npm run pictures`. */
+/**
+ * Takes the pictures of the documentation: `npm run pictures`. With a folder (`npm run pictures -- /tmp/pictures`), it takes the pictures of
+ * all screens into that folder.
+ */
 import { existsSync, mkdirSync, readFileSync } from "node:fs"
 import { createServer } from "node:http"
 import { fileURLToPath } from "node:url"
 import { chromium as driver } from "playwright-core"
 import { chromium } from "../test/support/servers.ts"
 import { ensurePage } from "./page.ts"
-import { pictureView } from "./pictureView.ts"
+import { pictureDetail, pictureView } from "./pictureView.ts"
 
 const root = fileURLToPath(new URL("../", import.meta.url))
 const page = `${root}dist/dashboard/page`
@@ -25,7 +28,11 @@ const server = createServer((request, response) => {
   const path = request.url === "/" ? "/index.html" : (request.url ?? "")
   if (path === "/api/events") {
     response.writeHead(200, { "content-type": "text/event-stream" })
-    response.write(`event: view\ndata: ${JSON.stringify(pictureView(Date.now()))}\n\n`)
+    response.write(`event: view\ndata: ${JSON.stringify({ ...pictureView(Date.now()), rest: 0 })}\n\n`)
+  } else if (path.startsWith("/api/circuit?")) {
+    const id = new URLSearchParams(path.split("?")[1]).get("id") ?? ""
+    response.writeHead(200, { "content-type": "application/json" })
+    response.end(JSON.stringify(pictureDetail(pictureView(Date.now()), id)))
   } else if (existsSync(page + path)) {
     response.writeHead(200, { "content-type": types[path.split(".").at(-1) ?? ""] })
     response.end(readFileSync(page + path))
@@ -40,13 +47,28 @@ const address = server.address()
 const port = typeof address === "object" ? address?.port : undefined
 
 const browser = await driver.launch({ executablePath: await chromium(), args: ["--no-sandbox", "--disable-gpu"] })
+const screens = [
+  { name: "dashboard", address: "/", width: 1_180, height: 860, ready: "tbody tr" },
+  { name: "circuit", address: "/#/circuit/payments/", width: 1_180, height: 1_640, ready: ".courses" },
+  { name: "phone", address: "/", width: 390, height: 844, ready: "tbody tr" },
+  { name: "phone-circuit", address: "/#/circuit/payments/", width: 390, height: 1_900, ready: ".courses" }
+]
+/** The pictures that the documentation shows. The others are only to be looked at. */
+const inDocs = new Set(["dashboard", "circuit"])
+const elsewhere = process.argv[2]
 for (const colorScheme of ["light", "dark"] as const) {
-  const shown = await browser.newPage({ viewport: { width: 1_180, height: 860 }, colorScheme })
-  await shown.goto(`http://127.0.0.1:${port}/`)
-  await shown.locator("tbody tr").first().waitFor()
-  const path = `${folder}/dashboard-${colorScheme}.png`
-  await shown.screenshot({ path })
-  console.log(path)
+  for (const { address, height, name, ready, width } of screens) {
+    if (elsewhere === undefined && !inDocs.has(name)) continue
+    const shown = await browser.newPage({ viewport: { width, height }, colorScheme })
+    await shown.goto(`http://127.0.0.1:${port}${address}`)
+    await shown.locator(ready).first().waitFor()
+    // The lists grow for a moment.
+    await shown.waitForTimeout(1_000)
+    const path = `${elsewhere ?? folder}/${name}-${colorScheme}.png`
+    await shown.screenshot({ path })
+    await shown.close()
+    console.log(path)
+  }
 }
 await browser.close()
 server.close()

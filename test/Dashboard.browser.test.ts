@@ -62,7 +62,8 @@ beforeAll(async () => {
       callEvery: 100,
       policy: { trip: Trip.consecutive(3), cooldown: "60 seconds" }
     }))
-    const { pid, url } = yield* serving(["--redis", redis, "--token", token])
+    const link = "Metrics=https://metrics.example/d/{name}?key={key}"
+    const { pid, url } = yield* serving(["--redis", redis, "--token", token, "--link", link])
     return { chrome, redis, connection: yield* connection(redis), url, pid, fleet }
   })
   shared = await Effect.runPromise(Scope.provide(make, scope))
@@ -124,6 +125,65 @@ describe("the page of a fleet on Redis", () => {
       const api = page.locator("tbody tr", { hasText: "api" })
       yield* say(() => api.locator("svg.spark").waitFor())
       assert.match(yield* say(() => api.innerText()), /\d+ \/s/)
+      unharmed(page)
+    })
+  )
+
+  it.live("shows on the page of a circuit what each process says, the last failures, the policy and links", () =>
+    Effect.gen(function* () {
+      yield* breakDown("stock level")
+      const page = yield* asViewer()
+      yield* say(() => trouble(page, "stock level").getByRole("link").click())
+      yield* say(() => page.getByText("Not closed in 3 of 3 processes").waitFor())
+      const processes = page.locator("table.processes tbody tr")
+      const names = yield* say(() => processes.locator("th").allInnerTexts())
+      assert.deepStrictEqual(names.toSorted(), ["shop-0", "shop-1", "shop-2"])
+      const failures = page.locator("section", { has: page.getByRole("heading", { name: "Last failures" }) })
+      assert.match(yield* say(() => failures.innerText()), /down\s+in 3 processes/)
+      assert.match(yield* say(() => failures.innerText()), /trip\s+3 failures in a row\s+cooldown\s+1m/)
+      const link = page.getByRole("link", { name: "Metrics" })
+      assert.strictEqual(yield* say(() => link.getAttribute("href")), "https://metrics.example/d/stock%20level?key=")
+      unharmed(page)
+    })
+  )
+
+  it.live("shows what another policy would have done with the traffic of a circuit", () =>
+    Effect.gen(function* () {
+      yield* breakDown("pricing")
+      const rejected = Effect.forEach(shared.fleet, (one) => one.ask("call", { circuit: "pricing", finds: "down" }))
+      yield* Effect.forkScoped(Effect.forever(Effect.andThen(rejected, Effect.sleep(200))))
+      const page = yield* asViewer()
+      yield* say(() => trouble(page, "pricing").getByRole("link").click())
+      const row = (name: string) => page.locator("table.courses tbody tr", { hasText: name })
+      const figures = (name: string) =>
+        say(async () => (await row(name).locator("td").allInnerTexts()).map((text) => text.trim()))
+      yield* until(
+        "calls were rejected",
+        Effect.map(
+          Effect.andThen(
+            say(() => row("What happened").waitFor()),
+            figures("What happened")
+          ),
+          ([, rejections = "0"]) => Number(rejections) > 10
+        )
+      )
+      // With this policy, the circuit would never have opened, and the rejected calls would have failed.
+      const field = (label: RegExp) => page.locator("form.policy").getByLabel(label)
+      yield* say(() => field(/failures in a row/).fill("10000"))
+      yield* say(() => field(/calls in 10 s/).fill("1000000"))
+      const [notClosed, rejections, failed = ""] = yield* figures("With this policy")
+      assert.deepStrictEqual([notClosed, rejections], ["0 s", "0"])
+      assert.isAbove(Number(failed), 10)
+      // An invalid value changes nothing.
+      yield* say(() => field(/failures in a row/).fill("0"))
+      assert.strictEqual(yield* say(() => field(/failures in a row/).getAttribute("aria-invalid")), "true")
+      assert.strictEqual((yield* figures("With this policy"))[1], "0")
+      yield* say(() => field(/failures in a row/).fill("1"))
+      yield* until(
+        "the circuit would have rejected",
+        Effect.map(figures("With this policy"), ([, rejections]) => rejections !== "0")
+      )
+      assert.deepStrictEqual(yield* axe(page), [])
       unharmed(page)
     })
   )

@@ -67,6 +67,7 @@ const fake = () => {
         : Effect.succeed(read())
     )
   const reader: Reader = {
+    digests: () => new Map(),
     kind: "fleet",
     label: "redis://fake",
     circuits: guarded("page", (): CircuitsRead => {
@@ -350,7 +351,8 @@ describe("the feed", () => {
         feed: yield* feedOf(reader),
         act: () => Effect.die("no action"),
         details: () => Effect.succeed(noDetails),
-        access: () => Effect.sync(() => ({ see: true, steer }))
+        access: () => Effect.sync(() => ({ see: true, steer })),
+        links: []
       })
       const { body } = yield* pages(HttpServerRequest.fromWeb(new Request("http://app.test/api/events")), "/api/events")
       if (body._tag !== "Stream") return assert.fail("the response is not a stream")

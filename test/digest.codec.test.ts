@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Arbitrary } from "effect"
-import { type Digest, decode, encode, mostKeys, type NameDigest } from "../src/store/digest.ts"
+import { type Digest, decode, encode, longestFailure, mostKeys, type NameDigest } from "../src/store/digest.ts"
 import { limits } from "../src/store/SharedStore.ts"
 import { alteredText, anything, either, name, oneOf, pick, runs, text } from "./support/garbage.ts"
 
@@ -17,7 +17,12 @@ const key = Arbitrary.all({ key: text, state: pick("Closed", "Open", "HalfOpen",
 const nameDigest: Arbitrary.Arbitrary<NameDigest> = Arbitrary.all({
   ...{ name, calls: count, successes: count, failures: count, rejected: count, slow: count, passed: count },
   ...{ inFlight: count, keys: count, notClosed: count, limit: duration, p50: duration, p95: duration },
-  worst: Arbitrary.array(key, { maxLength: 7 })
+  worst: Arbitrary.array(key, { maxLength: 7 }),
+  about: Arbitrary.map(
+    Arbitrary.all({ is: pick(true, false), lastFailure: text, name: text, value: text }),
+    ({ is, lastFailure, name, value }) =>
+      is ? { lastFailure: lastFailure === "" ? undefined : lastFailure, policy: [[name, value] as const] } : undefined
+  )
 })
 
 /** A process has each name once. */
@@ -49,8 +54,12 @@ describe("A digest", () => {
       assert.strictEqual(found.length + digest.leftOut, names.length)
       assert.strictEqual(digest.millis, millis)
       for (const one of digest.names) {
-        const { worst, ...counts } = one
-        const { worst: sent, ...was } = names.find((other) => other.name === one.name) ?? empty
+        const { about, worst, ...counts } = one
+        const { about: known, worst: sent, ...was } = names.find((other) => other.name === one.name) ?? empty
+        if (about !== undefined) {
+          const lastFailure = known?.lastFailure?.slice(0, longestFailure)
+          assert.deepStrictEqual(about, { lastFailure, policy: known?.policy ?? [] })
+        }
         assert.deepStrictEqual(counts, was)
         assert.isAtMost(worst.length, mostKeys)
         for (const key of worst) assert.deepInclude(sent, key)
@@ -64,7 +73,13 @@ describe("A digest", () => {
     [
       either(
         alteredText([
-          { v: 1, p: 5_000, c: [["api", 5, 4, 1, 0, 0, 0, 2, 3, 1, null, 12, 40, ["a", 1, 2]]], n: ["b"], l: 3 }
+          {
+            v: 1,
+            p: 5_000,
+            c: [["api", 5, 4, 1, 0, 0, 0, 2, 3, 1, null, 12, 40, ["a", 1, 2], ["timeout", ["probes", "3"]]]],
+            n: ["b"],
+            l: 3
+          }
         ]),
         anything
       )
@@ -72,7 +87,9 @@ describe("A digest", () => {
     ([value]) => {
       const digest = decode(value)
       if (digest === undefined) return
-      for (const { name, worst, ...counts } of digest.names) {
+      for (const { about, name, worst, ...counts } of digest.names) {
+        assert.isAtMost(about?.lastFailure?.length ?? 0, longestFailure)
+        for (const one of about?.policy.flat() ?? []) assert.isString(one)
         assert.isNotEmpty(name)
         assert.isAtMost(worst.length, mostKeys)
         for (const one of Object.values(counts)) assert.isTrue(one === undefined || (one >= 0 && one < 2 ** 53))
@@ -103,7 +120,7 @@ describe("A digest", () => {
   it.each(foreign)("is skipped if it is %s", (_, text) => assert.isUndefined(decode(text)))
 
   it("is decoded if a newer version added fields and values", () => {
-    const text = '{"v":1,"p":9,"c":[["api",1,1,0,0,0,0,0,0,0,null,null,null,null,"more"]],"n":["b"],"l":0,"x":1}'
+    const text = '{"v":1,"p":9,"c":[["api",1,1,0,0,0,0,0,0,0,null,null,null,null,null,"more"]],"n":["b"],"l":0,"x":1}'
     assert.deepStrictEqual(decode(text), {
       ...{ millis: 9, others: ["b"], leftOut: 0 },
       names: [{ ...empty, calls: 1, successes: 1 }]
@@ -124,6 +141,41 @@ describe("A digest", () => {
     assert.isAbove(others.length, 50, "the names alone")
     assert.strictEqual(names.length + others.length + leftOut, 10_000)
     assert.isAbove(encode(5_000, all).length, limits.digest - 40)
+  })
+
+  const about = { lastFailure: "timeout", policy: [["probes", "3"]] as const }
+
+  it("has the details of failing names, if there is room after all counts", () => {
+    const few = decoded(
+      encode(
+        5_000,
+        many(20, () => ({ calls: 1, about }))
+      )
+    )
+    assert.isTrue(few.names.every((one) => one.about?.lastFailure === "timeout"))
+    assert.deepStrictEqual(few.names[0]?.about, about)
+    // Here, the counts of all names have room, but not all details.
+    const long = { ...about, lastFailure: "x".repeat(500) }
+    const some = decoded(
+      encode(
+        5_000,
+        many(180, (index) => ({ calls: 1_000 + index, notClosed: 1, about: long }))
+      )
+    )
+    assert.strictEqual(some.names.length, 180)
+    assert.strictEqual(some.names[0]?.about?.lastFailure, "x".repeat(longestFailure))
+    assert.isUndefined(some.names.at(-1)?.about)
+  })
+
+  it.each([
+    ["a text", '"timeout"', undefined],
+    ["numbers", "[5,[1,2]]", { lastFailure: undefined, policy: [] }],
+    ["an odd number of texts", '["timeout",["probes"]]', { lastFailure: "timeout", policy: [] }]
+  ])("is decoded without the details of a name if they are %s", (_, details, expected) => {
+    const text = `{"v":1,"p":9,"c":[["api",1,1,0,0,0,0,0,0,0,null,null,null,null,${details}]],"n":[],"l":0}`
+    const { names } = decoded(text)
+    assert.strictEqual(names[0]?.calls, 1)
+    assert.deepStrictEqual(names[0]?.about, expected)
   })
 
   it("has the counts of all names if there is room for them", () => {

@@ -8,6 +8,7 @@ import {
   hostFlag,
   keysFlag,
   limitFlag,
+  linkFlag,
   newFlag,
   outageFlag,
   patternFlag,
@@ -124,7 +125,7 @@ const doctor = Command.make(
 
 const serve = Command.make(
   "serve",
-  { port: portFlag, host: hostFlag, token: tokenFlag, webhook: webhookFlag },
+  { port: portFlag, host: hostFlag, token: tokenFlag, webhook: webhookFlag, link: linkFlag },
   handle(async () => (await import("./serve.ts")).serve)
 ).pipe(
   Command.withDescription(

@@ -1,6 +1,7 @@
 import * as Config from "effect/Config"
 import * as Flag from "effect/cli/Flag"
 import * as Option from "effect/Option"
+import { linkForm, toLink } from "../dashboard/links.ts"
 import { scenarioNames } from "../simulator/scenarioNames.ts"
 import { countFlag, parseMillis } from "./settings.ts"
 
@@ -109,6 +110,23 @@ export const webhookFlag = Flag.Redacted("webhook").pipe(
   ),
   Flag.withFallbackConfig(Config.Redacted("EFFECT_FUSE_WEBHOOK")),
   Flag.optional
+)
+
+const toLinkFlag = (text: string) => {
+  const [, title = "", url = ""] = /^([^=]*)=(.*)$/s.exec(text) ?? []
+  return toLink(title, url)
+}
+
+export const linkFlag = Flag.String("link").pipe(
+  Flag.withMetavar("TITLE=URL"),
+  Flag.withDescription(
+    "A link on the page of each circuit. In the URL, {name} and {key} stand for the circuit. May be repeated. Default: none"
+  ),
+  Flag.filterMap(
+    (text) => Option.fromUndefinedOr(toLinkFlag(text)),
+    () => `TITLE=URL: ${linkForm}`
+  ),
+  Flag.atLeast(0)
 )
 
 // ---- Simulations ----------------------------------------------------------------------------------------------------

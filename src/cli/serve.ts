@@ -10,6 +10,7 @@ import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
 import { noDetails } from "../dashboard/details.ts"
 import { makeFeed } from "../dashboard/feed.ts"
+import type { Link } from "../dashboard/links.ts"
 import { onStore } from "../dashboard/operators.ts"
 import { type Access, makePages, type PageRequest } from "../dashboard/pages.ts"
 import { fleetReader } from "../dashboard/reader.ts"
@@ -25,6 +26,7 @@ export interface ServeInput {
   readonly host: string
   readonly token: Option.Option<Redacted.Redacted<string>>
   readonly webhook: Option.Option<Redacted.Redacted<string>>
+  readonly link: ReadonlyArray<Link>
 }
 
 /** A shorter token can be guessed. */
@@ -96,7 +98,10 @@ const listening = (host: string, port: number) =>
   })
 
 /** Serves the page of the fleet until it is interrupted. */
-export const serve = ({ host, port: asked, token: secret, webhook }: ServeInput, settings: CommandSettings) =>
+export const serve = (
+  { host, link: links, port: asked, token: secret, webhook }: ServeInput,
+  settings: CommandSettings
+) =>
   Effect.scoped(
     Effect.gen(function* () {
       const { opened, store } = yield* reopenedStore(settings)
@@ -125,7 +130,8 @@ export const serve = ({ host, port: asked, token: secret, webhook }: ServeInput,
         feed,
         act: onStore(store, processName, (transition) => record(settings, opened(), [transition])),
         details: () => Effect.succeed(noDetails),
-        access: login.access
+        access: login.access,
+        links
       })
       const isLoopback = loopback.has(host)
       const app = Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {

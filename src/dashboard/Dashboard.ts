@@ -31,6 +31,7 @@ import { pathField } from "../http/exempt.ts"
 import { addExempt } from "../http/exemptRoute.ts"
 import { detailsHere } from "./details.ts"
 import { makeFeed } from "./feed.ts"
+import { linksField } from "./links.ts"
 import { inProcess, onStore } from "./operators.ts"
 import { type Access, makePages } from "./pages.ts"
 import { fleetReader, processReader } from "./reader.ts"
@@ -57,9 +58,14 @@ export interface Options<R = never> {
    * shows the buttons of operators. `actor` is the name of the operator in events and in the trail.
    */
   readonly access: (request: HttpServerRequest.HttpServerRequest) => Effect.Effect<Access, never, R>
+  /**
+   * Links from the page of a circuit to other pages about it: at most 10 titles with `http` or `https` URLs. In the path, the query and the
+   * fragment, `{name}` and `{key}` stand for the circuit, such as in `https://grafana.example/d/fuse?var-circuit={name}`. Default: none.
+   */
+  readonly links?: Readonly<Record<string, string>> | undefined
 }
 
-const fields = { path: optional(pathField), access: functionField }
+const fields = { path: optional(pathField), access: functionField, links: optional(linksField) }
 
 /** The routes below the path of the page. */
 const places = ["/icon.svg", "/effect-fuse/:file", "/api/events", "/api/circuit", "/api/action"]
@@ -77,7 +83,7 @@ const below = (base: string, url: string): string => (url.split(/[?#]/, 1)[0] ??
 export const layer = <R = never>(
   options: Options<R>
 ): Layer.Layer<never, never, HttpRouter.HttpRouter | BreakerStore | R> => {
-  const { access, path: given = "/circuits" } = decodeOptions("Dashboard.layer", fields, options)
+  const { access, links = [], path: given = "/circuits" } = decodeOptions("Dashboard.layer", fields, options)
   const path = (given.replace(/\/+$/, "") || "/") as `/${string}`
   return Layer.unwrap(
     Effect.gen(function* () {
@@ -93,6 +99,7 @@ export const layer = <R = never>(
         feed,
         act: peers === undefined ? inProcess(registry) : onStore(peers.store, peers.process, () => Effect.void),
         details: (name, key) => detailsHere(registry, name, key),
+        links,
         access: (request) => Effect.provideContext(access(request) as Effect.Effect<Access, never, R>, context)
       })
       const { ignoreTrailingSlash } = yield* HttpRouter.RouterConfig

@@ -26,12 +26,13 @@ const calm = {
   downSince: undefined,
   until: undefined,
   why: undefined,
+  process: undefined,
   actor: undefined,
   agreed: undefined,
   openings: 0
 } satisfies Partial<Facts>
 
-type Told = Omit<Facts, "id" | "name" | "key" | "rolledUp" | "keys" | "keysDown" | "processes">
+type Told = Omit<Facts, "id" | "name" | "key" | "rolledUp" | "recentFailures" | "keys" | "keysDown" | "processes">
 
 const told = (one: Known | Unreadable, scope: Facts["scope"]): Told =>
   one._tag === "Unreadable"
@@ -43,6 +44,7 @@ const told = (one: Known | Unreadable, scope: Facts["scope"]): Told =>
         downSince: one.outage?.since,
         until: one.until === undefined ? undefined : Math.round(one.until),
         why: whyText(one),
+        process: bounded(one.process, 100),
         actor: bounded(one.actor, 100),
         agreed: one.outage?.agreed && { failing: one.outage.agreed.processes, of: one.outage.agreed.of },
         openings: one.outage?.openings ?? 0
@@ -120,11 +122,13 @@ export const circuitsOf = (
       name,
       key: undefined,
       rolledUp: bad !== undefined && bad.key !== undefined,
+      recentFailures: undefined,
       keys: Math.max(one.keys, down.length),
       keysDown: down.length,
       processes: one.processes
     })
   }
+  const worstKeys = new Map(names.map((one) => [one.name, one.worstKeys]))
   let room = mostKeys
   let leftOut = Math.max(0, all.length - mostNames)
   for (const [name, down] of keyed) {
@@ -134,7 +138,9 @@ export const circuitsOf = (
     for (const one of some) {
       const id = circuitId(name, one.key)
       const { key } = one
-      shown.set(id, { ...told(one, scope), id, name, key, rolledUp: false, keys: 0, keysDown: 0, processes: 0 })
+      const recentFailures = worstKeys.get(name)?.find((other) => other.key === key)?.failures
+      const none = { rolledUp: false, keys: 0, keysDown: 0, processes: 0 }
+      shown.set(id, { ...told(one, scope), id, name, key, recentFailures, ...none })
     }
   }
   return { circuits: shown, leftOut }

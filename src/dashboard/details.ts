@@ -1,26 +1,18 @@
 import * as Effect from "effect/Effect"
-import { show } from "../core/printable.ts"
 import { inspect } from "../engine/inspection.ts"
 import type { LiveCircuit } from "../engine/liveCircuit.ts"
 import type { Registry } from "../engine/registry.ts"
-import { defaults } from "../policy/policy.ts"
+import { differences } from "../policy/differences.ts"
 import { bounded } from "./texts.ts"
 import type { CircuitDetail } from "./view.ts"
 
 /** The parts of a circuit's page that only a process with the circuit knows. */
-export type Details = Pick<CircuitDetail, "failures" | "policy">
+export type Details = Pick<CircuitDetail, "failures" | "policy" | "policies">
 
-export const noDetails: Details = { failures: [], policy: [] }
+export const noDetails: Details = { failures: [], policy: [], policies: 0 }
 
 /** The most failures on the page of a circuit. */
 const mostFailures = 10
-
-const policyOf = ({ policy }: LiveCircuit): CircuitDetail["policy"] =>
-  Object.entries(policy).flatMap(([name, value]) => {
-    if (name === "keys" || typeof value === "function") return []
-    const text = show(value)
-    return text === show(defaults[name as keyof typeof defaults]) ? [] : [{ name, value: text }]
-  })
 
 /** The failures that this process has seen, and its policy. Without a key, the failures of all keys of the name. */
 export const detailsHere = (registry: Registry, name: string, key: string | undefined): Effect.Effect<Details> =>
@@ -36,6 +28,6 @@ export const detailsHere = (registry: Registry, name: string, key: string | unde
       .flatMap((circuit) => inspect(registry, circuit).lastFailures)
       .sort((a, b) => b.at - a.at)
       .slice(0, mostFailures)
-      .map(({ at, error }) => ({ at, error: bounded(error) ?? "" }))
-    return { failures, policy: policyOf(first) }
+      .map(({ at, error }) => ({ at, error: bounded(error) ?? "", processes: 1 }))
+    return { failures, policies: 1, policy: differences(first.policy) }
   })

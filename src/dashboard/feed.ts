@@ -50,6 +50,7 @@ interface Frame {
 
 export interface Feed {
   readonly board: Board
+  readonly digests: Reader["digests"]
   /**
    * The messages for a viewer from now on; `undefined` if there are too many viewers. `lastEventId` is the id of the last message that the
    * viewer has received.
@@ -216,6 +217,7 @@ export const makeFeed = (reader: Reader, { always, onChange }: FeedOptions): Eff
 
     return {
       board,
+      digests: reader.digests,
       viewers: () => viewers.size,
       refresh: Effect.andThen(start, turn),
       join: (rights, lastEventId) =>

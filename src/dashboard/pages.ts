@@ -6,7 +6,9 @@ import * as Stream from "effect/Stream"
 import type { Details } from "./details.ts"
 import type { Feed } from "./feed.ts"
 import { makeFiles } from "./files.ts"
+import { type Link, linksFor } from "./links.ts"
 import { type Act, checkedAction, NotDone } from "./operators.ts"
+import { processesOf } from "./processes.ts"
 import { isSameOrigin } from "./sameOrigin.ts"
 import { bounded } from "./texts.ts"
 import type { ActionResponse, CircuitDetail } from "./view.ts"
@@ -29,6 +31,7 @@ export interface PageOptions {
   readonly act: Act
   readonly details: (name: string, key: string | undefined) => Effect.Effect<Details>
   readonly access: (request: PageRequest) => Effect.Effect<Access>
+  readonly links: ReadonlyArray<Link>
 }
 
 const secured = {
@@ -64,7 +67,8 @@ export const makePages = ({
   access,
   act,
   details,
-  feed
+  feed,
+  links
 }: PageOptions): ((request: PageRequest, path: string) => Effect.Effect<PageResponse>) => {
   const files = makeFiles()
 
@@ -105,9 +109,18 @@ export const makePages = ({
       const found = feed.board.circuit(query.get("id") ?? "")
       if (found === undefined) return Effect.succeed(notDone("This circuit is not known.", 404))
       const { key, name } = found
-      return Effect.map(details(name, key), (more) =>
-        json({ circuit: found, transitions: feed.board.transitionsOf(name, key), ...more } satisfies CircuitDetail)
-      )
+      return Effect.map(details(name, key), (here) => {
+        const { processes, ...fleet } = processesOf(feed.digests(), name, key)
+        return json({
+          circuit: found,
+          transitions: feed.board.transitionsOf(name, key),
+          failures: here.failures.length > 0 ? here.failures : fleet.failures,
+          policy: here.policies > 0 ? here.policy : fleet.policy,
+          policies: Math.max(here.policies, fleet.policies),
+          processes,
+          links: linksFor(links, name, key)
+        } satisfies CircuitDetail)
+      })
     })
 
   const action = (request: PageRequest, { actor }: Access): Effect.Effect<PageResponse> =>

@@ -10,6 +10,7 @@ import { circuitId } from "../store/codec.ts"
 import { type Known, read, type Unreadable } from "../store/known.ts"
 import { digestsOf, type Overview, overviewOf } from "../store/overview.ts"
 import { limits, type SharedStore, type Stored, StoreError } from "../store/SharedStore.ts"
+import type { Digests } from "./processes.ts"
 import { bounded } from "./texts.ts"
 import { transitionOf } from "./transitions.ts"
 import type { TransitionView } from "./view.ts"
@@ -32,6 +33,8 @@ export interface Reader {
   /** The circuits that have a record. Costs little if nothing has changed. */
   readonly circuits: Effect.Effect<CircuitsRead, StoreError>
   readonly names: Effect.Effect<NamesRead, StoreError>
+  /** The digests of the processes at the latest read of the names. Empty for a reader of one process. */
+  readonly digests: () => Digests
 }
 
 const noAnswer = (operation: "page" | "digests", millis: number) =>
@@ -67,6 +70,7 @@ export const fleetReader = (store: SharedStore, label: string): Reader => {
   let processes = 0
   let reads = 0
   let isFirst = true
+  let digests: Digests = new Map()
 
   const circuits = () => [...kept.values()].flatMap(({ known, listed }) => (listed ? [known] : []))
 
@@ -124,9 +128,11 @@ export const fleetReader = (store: SharedStore, label: string): Reader => {
     kind: "fleet",
     label,
     circuits: within(reading, "page", 3_000),
-    names: Effect.map(within(digestsOf(store), "digests", 5_000), (digests) =>
-      overviewOf(circuits(), digests, { at: 0, processes })
-    )
+    names: Effect.map(within(digestsOf(store), "digests", 5_000), (read) => {
+      digests = read
+      return overviewOf(circuits(), [...read.values()], { at: 0, processes })
+    }),
+    digests: () => digests
   }
 }
 
@@ -185,6 +191,7 @@ export const processReader = (registry: Registry, label: string): Effect.Effect<
         last = gist
         return { circuits, transitions, processes: 1, changed }
       }),
-      names: overview
+      names: overview,
+      digests: () => new Map()
     }
   })

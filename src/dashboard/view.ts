@@ -58,6 +58,8 @@ export interface CircuitView {
   readonly until: number | undefined
   /** Why the circuit is in this state, in words. */
   readonly why: string | undefined
+  /** The process that decided the state: for Open, the process that counted the votes; for HalfOpen, the process with the latest probe. */
+  readonly process: string | undefined
   /** The operator who set the override. */
   readonly actor: string | undefined
   /** How many processes agreed on the opening, and how many voted. */
@@ -65,6 +67,8 @@ export interface CircuitView {
   readonly openings: number
   readonly traffic: TrafficView | undefined
   readonly history: HistoryView | undefined
+  /** The failures of a key in the windows of all processes; `undefined` for a name, and if no process reports them. */
+  readonly recentFailures: number | undefined
   /** How many keys the name has, and how many of them are not closed. */
   readonly keys: number
   readonly keysDown: number
@@ -155,10 +159,40 @@ export interface CircuitDetail {
   readonly circuit: CircuitView
   /** The known transitions, oldest first. */
   readonly transitions: ReadonlyArray<TransitionView>
-  /** The latest failures that the process of the server has seen, latest first. */
-  readonly failures: ReadonlyArray<{ readonly at: number; readonly error: string }>
-  /** The fields of the policy that differ from the default, as `name: value`. */
+  /**
+   * The latest failures: of the process of the server, with their times, latest first; or else the latest of each process, the most
+   * frequent first.
+   */
+  readonly failures: ReadonlyArray<{
+    readonly at: number | undefined
+    readonly error: string
+    /** How many processes report it. */
+    readonly processes: number
+  }>
+  /** The fields of the policy that differ from the default, in words. */
   readonly policy: ReadonlyArray<{ readonly name: string; readonly value: string }>
+  /** How many different policies are known: 0 if none is, and more than 1 if not all processes have the same. */
+  readonly policies: number
+  /** What each process says, the worst first. Empty if the page shows one process. */
+  readonly processes: ReadonlyArray<ProcessView>
+  /** Links of the application to other pages about the circuit. */
+  readonly links: ReadonlyArray<{ readonly title: string; readonly href: string }>
+}
+
+/** What one process says about a circuit, or about all circuits of a name. Rates are per second. */
+export interface ProcessView {
+  readonly process: string
+  /** The state of the key in this process; `undefined` for a name. */
+  readonly state: State | undefined
+  /** How many circuits of the name are not closed in this process. */
+  readonly notClosed: number
+  readonly keys: number
+  /** The recent failures of the key; `undefined` for a name. */
+  readonly recentFailures: number | undefined
+  /** The traffic of the name. */
+  readonly calls: number
+  readonly failures: number
+  readonly rejections: number
 }
 
 export type { ActionName }

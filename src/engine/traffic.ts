@@ -1,9 +1,17 @@
 import * as Effect from "effect/Effect"
 import * as Circuit from "../core/Circuit.ts"
-import { type DigestCounts, mostKeys, type NameDigest, type WorstKey } from "../store/digest.ts"
+import { differences } from "../policy/differences.ts"
+import {
+  type DigestCounts,
+  longestFailure,
+  mostKeys,
+  type NameDetails,
+  type NameDigest,
+  type WorstKey
+} from "../store/digest.ts"
 import { quantile } from "./durations.ts"
 import type { NamedGroup } from "./group.ts"
-import type { LiveCircuit } from "./liveCircuit.ts"
+import type { LastFailure, LiveCircuit } from "./liveCircuit.ts"
 import type { Registry } from "./registry.ts"
 
 /** The process runs other work after each part of a reading that visits this many circuits. */
@@ -57,6 +65,11 @@ const keep = (worst: Array<WorstKey>, one: WorstKey): void => {
   if (worst.length > mostKeys) worst.pop()
 }
 
+const detailsOf = ({ policy }: NamedGroup, lastFailure: LastFailure | undefined): NameDetails => ({
+  lastFailure: lastFailure?.error.slice(0, longestFailure),
+  policy: differences(policy).map(({ name, value }) => [name, value] as const)
+})
+
 export interface TrafficReading {
   readonly millis: number
   readonly names: ReadonlyArray<NameDigest>
@@ -108,6 +121,7 @@ export class TrafficMeter {
       let inFlight = 0
       let limit: number | undefined
       let notClosed = 0
+      let lastFailure: LastFailure | undefined
       for (const circuit of circuitsOf(group)) {
         add(latest, circuit)
         inFlight += circuit.inFlight
@@ -116,6 +130,8 @@ export class TrafficMeter {
         const control = circuit.control.value
         const state = control._tag === "Closed" ? control._tag : Circuit.expire(control, now)._tag
         if (state !== "Closed") notClosed++
+        const failure = circuit.lastFailures?.at(-1)
+        if (failure !== undefined && (lastFailure === undefined || failure.at > lastFailure.at)) lastFailure = failure
         if (circuit.key !== undefined && (state !== "Closed" || circuit.failures > 0)) {
           const { failures } = circuit.seen().recent(now)
           if (state !== "Closed" || failures > 0) keep(worst, { key: circuit.key, state, failures })
@@ -126,16 +142,18 @@ export class TrafficMeter {
       const counted = durations === undefined ? undefined : [...durations.counts]
       const took = counted?.map((count, index) => count - (mark.durationsBefore?.[index] ?? 0))
       mark.durationsLatest = counted
+      const counts = since(before, latest)
       names.push({
         name: group.name,
-        ...since(before, latest),
+        ...counts,
         inFlight,
         keys: (group.keyed?.size ?? 0) + (group.overflow === undefined ? 0 : 1),
         notClosed,
         limit,
         p50: took && durations && quantile(durations.bounds, took, 0.5),
         p95: took && durations && quantile(durations.bounds, took, 0.95),
-        worst
+        worst,
+        about: notClosed > 0 || counts.failures > 0 ? detailsOf(group, lastFailure) : undefined
       })
     }
   }

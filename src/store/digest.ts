@@ -34,7 +34,19 @@ export interface NameDigest extends DigestCounts {
   readonly p50: number | undefined
   readonly p95: number | undefined
   readonly worst: ReadonlyArray<WorstKey>
+  /** Only for a name that is not Closed or has failed in the period, and only if there is room. */
+  readonly about?: NameDetails | undefined
 }
+
+/** What helps to understand a failing name. */
+export interface NameDetails {
+  /** The latest failure, without secrets: at most {@link longestFailure} characters. */
+  readonly lastFailure: string | undefined
+  /** The fields of the policy that differ from the default, with their values. */
+  readonly policy: ReadonlyArray<readonly [name: string, value: string]>
+}
+
+export const longestFailure = 120
 
 /** The summary that a process sends with its heartbeat. */
 export interface Digest {
@@ -94,12 +106,22 @@ const keysOf = (worst: ReadonlyArray<WorstKey>): ReadonlyArray<unknown> =>
       json(key).length <= longestKey ? [key, states.indexOf(state), failures] : []
     )
 
+const detailsOf = (about: NameDetails | undefined): ReadonlyArray<unknown> | null =>
+  about === undefined ? null : [about.lastFailure?.slice(0, longestFailure) ?? null, about.policy.flat()]
+
 /** The values of an entry in their order. Counts of 0 and missing values at the end are dropped. */
-const entry = (one: NameDigest, withKeys: boolean): string => {
+const entry = (one: NameDigest, withKeys: boolean, about: NameDetails | undefined): string => {
   const { calls, failures, inFlight, keys, limit, name, notClosed, p50, p95, passed, rejected, slow, successes } = one
   const worst = withKeys ? keysOf(one.worst) : []
   const counts = [calls, successes, failures, rejected, slow, passed, inFlight, keys, notClosed]
-  const values = [...counts, rounded(limit), rounded(p50), rounded(p95), worst.length === 0 ? null : worst]
+  const values = [
+    ...counts,
+    rounded(limit),
+    rounded(p50),
+    rounded(p95),
+    worst.length === 0 ? null : worst,
+    detailsOf(about)
+  ]
   while (values.at(-1) === null) values.pop()
   while (values.length <= counts.length && values.at(-1) === 0) values.pop()
   return json([name, ...values])
@@ -114,7 +136,7 @@ export const encode = (millis: number, names: ReadonlyArray<NameDigest>): string
   let leftOut = 0
   const around = `{"v":1,"p":,"c":[],"n":[],"l":}`.length + 2 * String(Number.MAX_SAFE_INTEGER).length
   const most = limits.digest - around
-  const counted: Array<{ readonly text: string; readonly of: NameDigest }> = []
+  const counted: Array<{ text: string; readonly of: NameDigest; readonly withKeys: boolean }> = []
   let length = 0
   for (const one of mostImportant(names)) {
     if (json(one.name).length > longestName) {
@@ -122,9 +144,10 @@ export const encode = (millis: number, names: ReadonlyArray<NameDigest>): string
       leftOut++
       continue
     }
-    const text = entry(one, length < roomForKeys)
+    const withKeys = length < roomForKeys
+    const text = entry(one, withKeys, undefined)
     if (length + text.length + 1 > most) break
-    counted.push({ text, of: one })
+    counted.push({ text, of: one, withKeys })
     length += text.length + 1
     rest.delete(one)
   }
@@ -146,6 +169,15 @@ export const encode = (millis: number, names: ReadonlyArray<NameDigest>): string
     }
     shown.push(text)
     length += text.length + 1
+  }
+  // Details get the room that is left. All other content is worth more.
+  for (const one of counted) {
+    if (one.of.about === undefined) continue
+    const text = entry(one.of, one.withKeys, one.of.about)
+    const longer = length + text.length - one.text.length
+    if (longer > most) continue
+    length = longer
+    one.text = text
   }
   const counts = counted.map(({ text }) => text).join(",")
   return `{"v":1,"p":${Math.round(millis)},"c":[${counts}],"n":[${shown.join(",")}],"l":${leftOut}}`
@@ -170,6 +202,22 @@ const decodeKeys = (value: unknown): ReadonlyArray<WorstKey> | undefined => {
   return keys
 }
 
+const isText = (value: unknown): value is string => typeof value === "string"
+
+/** `undefined` if they are missing or invalid: the counts of the entry are still valid. */
+const decodeDetails = (value: unknown): NameDetails | undefined => {
+  if (!Array.isArray(value)) return undefined
+  const [lastFailure, policy] = value
+  const texts: ReadonlyArray<string> = Array.isArray(policy) && policy.every(isText) ? policy : []
+  return {
+    lastFailure: typeof lastFailure === "string" ? lastFailure.slice(0, longestFailure) : undefined,
+    policy: Array.from(
+      { length: Math.floor(texts.length / 2) },
+      (_, i) => [texts[2 * i] ?? "", texts[2 * i + 1] ?? ""] as const
+    )
+  }
+}
+
 /** A newer version may add values at the end. */
 const decodeEntry = (value: unknown): NameDigest | undefined => {
   if (!Array.isArray(value) || !isName(value[0]) || !value.slice(1, 13).every(isCountOrNone)) return undefined
@@ -191,7 +239,8 @@ const decodeEntry = (value: unknown): NameDigest | undefined => {
     limit: optional(10),
     p50: optional(11),
     p95: optional(12),
-    worst
+    worst,
+    ...(Array.isArray(value[14]) ? { about: decodeDetails(value[14]) } : {})
   }
 }
 

@@ -216,7 +216,7 @@ export const overviewOf = (
 }
 
 /** The latest digest of each live voter; `undefined` for a digest that cannot be read. */
-export const digestsOf = (store: SharedStore): Effect.Effect<ReadonlyArray<Digest | undefined>, StoreError> =>
+export const digestsOf = (store: SharedStore): Effect.Effect<ReadonlyMap<string, Digest | undefined>, StoreError> =>
   Effect.gen(function* () {
     const found = new Map<string, Digest | undefined>()
     let after = ""
@@ -224,7 +224,7 @@ export const digestsOf = (store: SharedStore): Effect.Effect<ReadonlyArray<Diges
       const { digests, next } = yield* store.digests(after)
       for (const { digest, voter } of digests) found.set(voter, decode(digest))
       // The loop must end even if a faulty store repeats an answer.
-      if (next === undefined || next === after || found.size >= mostDigests) return [...found.values()]
+      if (next === undefined || next === after || found.size >= mostDigests) return found
       after = next
     }
   })
@@ -236,5 +236,5 @@ const mostDigests = 20_000
 export const fleetOverview = (store: SharedStore): Effect.Effect<Overview, StoreError> =>
   Effect.map(
     Effect.all([listed(store), digestsOf(store), Clock.currentTimeMillis], { concurrency: 2 }),
-    ([{ circuits, processes }, digests, at]) => overviewOf(circuits, digests, { at, processes })
+    ([{ circuits, processes }, digests, at]) => overviewOf(circuits, [...digests.values()], { at, processes })
   )
