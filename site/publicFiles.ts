@@ -31,7 +31,7 @@ const colours = `<style>:root {
 
 /** The reference remembers its scheme under another key than the site, and knows nothing of the site. */
 const ofReference = (html: string, depth: number): string => {
-  const start = `${"../".repeat(depth + 1)}index.html`
+  const back = `<a href="${"../".repeat(depth + 1)}index.html">Documentation</a>`
   const scheme = `<script>
 (() => {
   const [site, own] = ["vitepress-theme-appearance", "tsd-theme"]
@@ -43,10 +43,13 @@ const ofReference = (html: string, depth: number): string => {
   })
 })()
 </script>`
-  return html
-    .replace("<head>", () => `<head>${scheme}`)
-    .replace("</head>", () => `${colours}</head>`)
-    .replace('<div id="tsd-toolbar-links">', (links) => `${links}<a href="${start}">Documentation</a>`)
+  return (
+    html
+      .replace("<head>", () => `<head>${scheme}`)
+      .replace("</head>", () => `${colours}</head>`)
+      // The first place is in the bar of wide screens, the second one in the menu of narrow ones.
+      .replace(/<div id="tsd-toolbar-links">|<nav class="tsd-navigation">/g, (links) => links + back)
+  )
 }
 
 const referenceFolder = join(root, "reference")

@@ -118,6 +118,7 @@ export default defineConfig({
         transform: (code: string, id: string) => (isReadme(id) ? startOf(code) : undefined)
       }
     ],
+    server: { watch: { ignored: ["**/{reference,site/dist,site/public}/**"] } },
     build: { chunkSizeWarningLimit: 2_000 }
   }
 })
