@@ -121,6 +121,15 @@ describe("the small examples", () => {
       "two words: 400",
       "the handler ran 3 times"
     ],
+    rpc: [
+      "user 0: there is no user 0",
+      "user 1: the server failed",
+      "user 2: the server failed",
+      "user 3: the server answers that its database is down, for 2 minutes",
+      "user 4: users is not called, for 2 minutes",
+      "user 5: users is not called, for 2 minutes",
+      "queries: 3"
+    ],
     environment: ["payments is Open (local)"],
     languageModels: [
       "hello",

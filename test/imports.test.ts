@@ -12,8 +12,9 @@ const unstable: ReadonlyArray<readonly [folder: string, users: ReadonlyArray<str
   ["effect/testing/", ["testing/TestFleet"]],
   ["effect/sql/", ["sql", "audit", "cli/sqlite", "cli/server", "cli/doctor"]],
   ["effect/cli/", ["cli"]],
-  ["effect/http/", ["http", "dashboard", "cli/serve"]],
+  ["effect/http/", ["http", "rpc", "dashboard", "cli/serve"]],
   ["effect/ai/", ["ai"]],
+  ["effect/rpc/", ["rpc"]],
   ["effect/workflow/", ["workflow"]]
 ]
 

@@ -53,7 +53,8 @@ describe("the public surface", () => {
         ...publicModules,
         { name: "policy/policy" },
         { name: "engine/inspection" },
-        { name: "shapes/byHand" }
+        { name: "shapes/byHand" },
+        { name: "rpc/unavailable" }
       ]
         .map(({ name }) => `// ${name}\n\n${readFileSync(join(out, `${name}.d.ts`), "utf8")}`)
         .sort()

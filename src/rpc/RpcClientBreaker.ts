@@ -4,7 +4,7 @@
  * ```ts
  * import { Effect, pipe, Schema } from "effect"
  * import { Rpc, RpcGroup, RpcTest } from "effect/rpc"
- * import type { BreakerStore } from "effect-fuse"
+ * import { BreakerStore } from "effect-fuse"
  * import { RpcClientBreaker } from "effect-fuse/rpc"
  *
  * class Users extends RpcGroup.make(Rpc.make("GetUser", { payload: { id: Schema.Number }, success: Schema.String })) {}
@@ -60,7 +60,7 @@ import type * as BreakerPolicy from "../policy/BreakerPolicy.ts"
 import { type RetryOptions, timeout } from "../resilience/Resilience.ts"
 import { retryField, retrying } from "../resilience/retry.ts"
 import type { CircuitOpen } from "../shapes/CircuitOpen.ts"
-import { type Protection, protecting } from "./calls.ts"
+import { type ClientProtection, protecting } from "./calls.ts"
 import { isTransient, reading } from "./reading.ts"
 import { isServiceUnavailable } from "./unavailable.ts"
 
@@ -180,7 +180,12 @@ const circuitFields = {
 
 type Circuits = Decoded<typeof circuitFields>
 
-const protection = (operation: string, name: string, options: Circuits, run: Protection["run"]): Protection => {
+const protection = (
+  operation: string,
+  name: string,
+  options: Circuits,
+  run: ClientProtection["run"]
+): ClientProtection => {
   const { classify, isFailure, key, policy } = options
   if (classify !== undefined && isFailure !== undefined) {
     throw refused(operation, "isFailure", "expected nothing, as classify reads the whole exit, got a function")
@@ -251,7 +256,7 @@ const standardFields = {
   retry: optional(orFalse(retryField))
 } satisfies FieldsOf<StandardOptions<Rpc.Any>>
 
-type LateOf<O> = O extends { readonly timeout: false } ? never : Cause.TimeoutError
+type TimeoutOf<O> = O extends { readonly timeout: false } ? never : Cause.TimeoutError
 
 /**
  * Adds a timeout for each attempt, a circuit, and retries to a client. Calls keep their errors, and can also fail with `CircuitOpen` and
@@ -285,14 +290,14 @@ export const standard: {
     group: RpcGroup.RpcGroup<Rpcs>,
     name: string,
     options?: O & StandardOptions<Rpcs>
-  ): Effect.Effect<ProtectedClient<Rpcs, C, CircuitOpen | LateOf<O>>, E, R | BreakerStore>
+  ): Effect.Effect<ProtectedClient<Rpcs, C, CircuitOpen | TimeoutOf<O>>, E, R | BreakerStore>
   <Rpcs extends Rpc.Any, const O extends StandardOptions<Rpcs> = Record<never, never>>(
     group: RpcGroup.RpcGroup<Rpcs>,
     name: string,
     options?: O & StandardOptions<Rpcs>
   ): <C, E, R>(
     self: Effect.Effect<C, E, R>
-  ) => Effect.Effect<ProtectedClient<Rpcs, C, CircuitOpen | LateOf<O>>, E, R | BreakerStore>
+  ) => Effect.Effect<ProtectedClient<Rpcs, C, CircuitOpen | TimeoutOf<O>>, E, R | BreakerStore>
 } = dual(
   (args) => Effect.isEffect(args[0]),
   // biome-ignore lint/suspicious/noExplicitAny: the overloads above are its types

@@ -60,11 +60,9 @@ import type { AnyEffect } from "../engine/timeout.ts"
 import { attemptHeader, deadlineField, defaultMaxMillis, numberIn, timeoutHeader } from "../http/deadlineHeaders.ts"
 import type * as BreakerPolicy from "../policy/BreakerPolicy.ts"
 import { until } from "../resilience/deadlines.ts"
-import type { BulkheadFull } from "../shapes/BulkheadFull.ts"
-import type { CircuitOpen } from "../shapes/CircuitOpen.ts"
 import { isDeadlineExceeded } from "../shapes/currentDeadline.ts"
 import { keeping } from "./kept.ts"
-import { deadlineExceeded, isRejected, type Rejected, ServiceUnavailable, unavailable } from "./unavailable.ts"
+import { deadlineExceeded, isRejected, type ServerRejection, ServiceUnavailable, unavailable } from "./unavailable.ts"
 
 export {
   /**
@@ -144,8 +142,8 @@ export interface CircuitOptions extends Options {
 // ---- Rejections -----------------------------------------------------------------------------------------------------
 
 /** The rejection in a cause, unless the cause also has another error. */
-const rejectionIn = (cause: Cause.Cause<unknown>): Rejected | undefined => {
-  let found: Rejected | undefined
+const rejectionIn = (cause: Cause.Cause<unknown>): ServerRejection | undefined => {
+  let found: ServerRejection | undefined
   for (const reason of cause.reasons) {
     if (reason._tag === "Interrupt") continue
     const error = reason._tag === "Die" ? reason.defect : reason.error
@@ -187,21 +185,20 @@ const declaring = (): ((rpc: Rpc.AnyWithProps, error: unknown) => boolean) => {
   }
 }
 
-type Unavailability = CircuitOpen | BulkheadFull | ServiceUnavailable
-
 /**
  * Takes `CircuitOpen`, `BulkheadFull` and `ServiceUnavailable` out of the errors of a handler. They become defects, and the middleware answers
  * them with {@link ServiceUnavailable}. A handler may be an effect or a stream.
  *
  * @category handlers
  */
-// biome-ignore format: one line each
-export const orUnavailable = <S extends Effect.Effect<unknown, unknown, unknown> | Stream.Stream<unknown, unknown, unknown>>(
+export const orUnavailable = <
+  S extends Effect.Effect<unknown, unknown, unknown> | Stream.Stream<unknown, unknown, unknown>
+>(
   self: S
 ): S extends Effect.Effect<infer A, infer E, infer R>
-  ? Effect.Effect<A, Exclude<E, Unavailability>, R>
+  ? Effect.Effect<A, Exclude<E, ServerRejection>, R>
   : S extends Stream.Stream<infer A, infer E, infer R>
-    ? Stream.Stream<A, Exclude<E, Unavailability>, R>
+    ? Stream.Stream<A, Exclude<E, ServerRejection>, R>
     : never => {
   const handler: unknown = self
   return (

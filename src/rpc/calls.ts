@@ -30,7 +30,7 @@ interface CallOptions {
 type Method = (payload: unknown, options?: CallOptions) => unknown
 
 /** How a client is protected. */
-export interface Protection {
+export interface ClientProtection {
   /** The subject of a call. */
   readonly subjectOf: (procedure: string, payload: unknown) => Subject
   readonly classify: Classify
@@ -59,7 +59,7 @@ const noteGivenUp = (fiber: Fiber.Fiber<unknown, unknown>) => (error: unknown) =
 }
 
 const calling =
-  (procedure: string, method: Method, { run, sendsDeadline, subjectOf }: Protection, within: Within): Method =>
+  (procedure: string, method: Method, { run, sendsDeadline, subjectOf }: ClientProtection, within: Within): Method =>
   (payload, options) => {
     const sent: AnyEffect = sendsDeadline
       ? Effect.withFiber((fiber) =>
@@ -73,7 +73,12 @@ const calling =
   }
 
 const streaming =
-  (procedure: string, method: Method, { classify, sendsDeadline, subjectOf }: Protection, within: Within): Method =>
+  (
+    procedure: string,
+    method: Method,
+    { classify, sendsDeadline, subjectOf }: ClientProtection,
+    within: Within
+  ): Method =>
   (payload, options) => {
     const { asQueue = false, ...others } = options ?? {}
     const stream = Stream.unwrap(
@@ -124,7 +129,7 @@ const wrapped = (
 }
 
 /** Wraps the client that `self` makes. */
-export const protecting = (self: AnyEffect, group: RpcGroup.RpcGroup<Rpc.Any>, how: Protection) =>
+export const protecting = (self: AnyEffect, group: RpcGroup.RpcGroup<Rpc.Any>, how: ClientProtection) =>
   Effect.flatMap(keeping, (within) =>
     Effect.map(self, (client) =>
       wrapped(client, group, (rpc, method) =>

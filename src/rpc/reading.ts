@@ -11,7 +11,7 @@ import { classify as classifyHttp } from "../http/HttpClientBreaker.ts"
 import { isRejection, safely } from "../shapes/rejections.ts"
 import { isServiceUnavailable, type ServiceUnavailable } from "./unavailable.ts"
 
-type Read = Outcome.Outcome | Effect.Effect<Outcome.Outcome>
+type OutcomeRead = Outcome.Outcome | Effect.Effect<Outcome.Outcome>
 
 const plainFailure = Outcome.failure()
 
@@ -20,7 +20,7 @@ const ofUnavailable = ({ reason }: ServiceUnavailable): Outcome.Outcome =>
   Outcome.failure({ detail: `ServiceUnavailable (${reason})`, overload: reason !== "DeadlineExceeded" })
 
 /** An error of the transport. If its `HttpClient` failed, its outcome is that of `HttpClientBreaker`. */
-const ofTransport = ({ reason }: RpcClientError): Read => {
+const ofTransport = ({ reason }: RpcClientError): OutcomeRead => {
   if (reason._tag !== "HttpError" || !isRecord(reason.cause) || typeof reason.cause["_tag"] !== "string") {
     return plainFailure
   }
@@ -29,7 +29,7 @@ const ofTransport = ({ reason }: RpcClientError): Read => {
 }
 
 /** A typed error is an answer of the server, unless `isFailure` says otherwise. */
-const ofError = (error: unknown, isFailure: ((error: never) => boolean) | undefined): Read => {
+const ofError = (error: unknown, isFailure: ((error: never) => boolean) | undefined): OutcomeRead => {
   if (error instanceof RpcClientError) return ofTransport(error)
   if (isServiceUnavailable(error)) return ofUnavailable(error)
   if (Cause.isTimeoutError(error)) return plainFailure

@@ -13,7 +13,6 @@ import type { Classify } from "../engine/classify.ts"
 class StreamedAnswer {
   private readonly permit: Call
   private readonly classify: Classify
-  private hasElement = false
   private hasEnded = false
   private broke: Exit.Exit<unknown, unknown> | undefined
 
@@ -22,9 +21,8 @@ class StreamedAnswer {
     this.classify = classify
   }
 
-  /** Returns the effect that settles a probe at the first element, which shows that the server works. */
+  /** An element arrived. Returns the effect that settles a probe at its first element, which shows that the server works. */
   arrived(): Effect.Effect<void> | undefined {
-    this.hasElement = true
     return this.permit.isProbe ? this.permit.settleAs(Outcome.success) : undefined
   }
 
@@ -42,7 +40,7 @@ class StreamedAnswer {
       const outcome = this.classify(broke)
       return Effect.isEffect(outcome) ? Effect.flatMap(outcome, settled) : settled(outcome)
     }
-    const answered = this.hasEnded || (this.hasElement && consumer._tag === "Success")
+    const answered = this.hasEnded || consumer._tag === "Success"
     return settled(answered ? Outcome.success : Outcome.ignored)
   }
 }

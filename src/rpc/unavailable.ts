@@ -22,7 +22,7 @@ const Wait = Schema.Number.pipe(
 )
 
 /**
- * The answer of a server that did not execute a call, or that stopped its execution. {@link layer} sends it.
+ * The answer of a server that did not execute a call, or that stopped its execution.
  *
  * - `reason`: `CircuitOpen` or `BulkheadFull` if a circuit or a bulkhead of the server rejected the call, or a call that the handler made;
  *   `DeadlineExceeded` if the handler did not end before the deadline of the caller.
@@ -50,14 +50,14 @@ export class ServiceUnavailable extends Schema.TaggedError<ServiceUnavailable>()
 
 export const isServiceUnavailable = (value: unknown): value is ServiceUnavailable => value instanceof ServiceUnavailable
 
-/** The rejections that the middleware answers. */
-export type Rejected = CircuitOpen | BulkheadFull | ServiceUnavailable
+/** The errors that the middleware answers. */
+export type ServerRejection = CircuitOpen | BulkheadFull | ServiceUnavailable
 
-export const isRejected = (value: unknown): value is Rejected =>
+export const isRejected = (value: unknown): value is ServerRejection =>
   isCircuitOpen(value) || isBulkheadFull(value) || isServiceUnavailable(value)
 
 /** The answer to a rejected call. `gaveUp`: whether a retry in the server has given up. */
-export const unavailable = (rejected: Rejected, gaveUp: boolean): ServiceUnavailable => {
+export const unavailable = (rejected: ServerRejection, gaveUp: boolean): ServiceUnavailable => {
   const retryable = !gaveUp
   if (isServiceUnavailable(rejected)) {
     return gaveUp && rejected.retryable ? make({ ...rejected, retryable }) : rejected
