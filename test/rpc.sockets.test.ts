@@ -1,6 +1,10 @@
+import { createServer as createHttpServer } from "node:http"
 import { type AddressInfo, createServer, type Socket } from "node:net"
+import { NodeHttpClient } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Exit, Layer, Logger, Schedule, Stream } from "effect"
+import { Duration, Effect, Exit, identity, Layer, Logger, Option, Schedule, Stream } from "effect"
+import { HttpClient } from "effect/http"
+import { RpcClient, RpcSerialization } from "effect/rpc"
 import { BreakerPolicy, BreakerStore, BulkheadFull, CircuitBreaker, CircuitOpen, Trip } from "effect-fuse"
 import { RpcClientBreaker, RpcServerBreaker } from "effect-fuse/rpc"
 import { connectRpc, serveRpc, transports } from "./support/rpcServing.ts"
@@ -10,7 +14,7 @@ import { rejectionIn } from "./support/verbs.ts"
 const services = Layer.mergeAll(
   BreakerStore.layerMemory,
   Logger.layer([]),
-  Layer.orDie(BreakerPolicy.layer({ default: { trip: Trip.consecutive(3), cooldown: "100 millis" } }))
+  Layer.orDie(BreakerPolicy.layer({ default: { trip: Trip.consecutive(3), cooldown: "10 seconds" } }))
 )
 
 const prepared = <A, E, R>(self: Effect.Effect<A, E, R>) =>
@@ -30,13 +34,17 @@ describe.each(transports)("over %s", (transport) => {
     prepared(
       Effect.gen(function* () {
         const { port, stop } = yield* serveRpc(transport, Users, usersWith({}))
-        const client = yield* connectRpc(transport, Users, port).pipe(RpcClientBreaker.protect(Users, "users"))
+        const client = yield* connectRpc(transport, Users, port).pipe(
+          RpcClientBreaker.protect(Users, "users", { policy: { trip: Trip.consecutive(3), cooldown: "100 millis" } })
+        )
         assert.strictEqual(yield* client.GetUser({ id: 1 }), "user 1")
         assert.deepStrictEqual(yield* Stream.runCollect(client.WatchUsers(undefined)), ["a", "b"])
         yield* stop
         const failing = Effect.exit(client.GetUser({ id: 1 }))
-        yield* until(Effect.andThen(failing, isState("Open")))
-        assert.strictEqual(rejectionIn(yield* failing).circuit, "users")
+        const isRejected = Effect.map(failing, (exit) =>
+          Option.exists(Exit.findErrorOption(exit), (error) => CircuitOpen.isCircuitOpen(error))
+        )
+        yield* until(isRejected)
         yield* serveRpc(transport, Users, usersWith({}), port)
         yield* until(Effect.andThen(failing, isState("Closed")))
         assert.strictEqual(yield* client.GetUser({ id: 2 }), "user 2")
@@ -150,6 +158,48 @@ describe("a connection over which nothing answers", () => {
           assert.strictEqual((yield* Effect.flip(client.GetUser({ id: 1 })))._tag, "TimeoutError")
         }
         assert.strictEqual((yield* Effect.flip(client.GetUser({ id: 1 })))._tag, "CircuitOpen")
+      })
+    )
+  )
+})
+
+describe("a gateway that answers 503 in place of the server", () => {
+  const gateway = Effect.acquireRelease(
+    Effect.sync(() => createHttpServer((_, response) => response.writeHead(503, { "retry-after": "120" }).end("busy"))),
+    (server) =>
+      Effect.callback<void>((resume) => {
+        server.closeAllConnections()
+        server.close(() => resume(Effect.void))
+      })
+  )
+
+  it.live.each([
+    { reads: "its status", seconds: 60 },
+    { reads: "nothing of HTTP", seconds: 0 }
+  ])("is a Failure for a client that reads $reads", ({ reads, seconds }) =>
+    prepared(
+      Effect.gen(function* () {
+        const server = yield* gateway
+        yield* Effect.callback<void>((resume) => {
+          server.listen(0, "127.0.0.1", () => resume(Effect.void))
+        })
+        const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+        const http = reads === "its status" ? HttpClient.filterStatusOk : identity<HttpClient.HttpClient>
+        const protocol = RpcClient.layerProtocolHttp({ url }).pipe(
+          Layer.provide([
+            Layer.effect(HttpClient.HttpClient, Effect.map(HttpClient.HttpClient, http)),
+            RpcSerialization.layerNdjson
+          ]),
+          Layer.provide(NodeHttpClient.layerUndici)
+        )
+        const client = yield* RpcClient.make(Users).pipe(
+          RpcClientBreaker.protect(Users, "users"),
+          Effect.provideContext(yield* Layer.build(protocol))
+        )
+        for (let i = 0; i < 3; i++) yield* Effect.exit(client.GetUser({ id: i }))
+        const { retryAfter } = rejectionIn(yield* Effect.exit(client.GetUser({ id: 4 })))
+        assert.isAbove(Duration.toSeconds(retryAfter), seconds)
+        if (seconds === 0) assert.isAtMost(Duration.toSeconds(retryAfter), 10)
       })
     )
   )
