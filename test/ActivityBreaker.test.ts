@@ -1,5 +1,5 @@
 import { assert, describe, expectTypeOf, it } from "@effect/vitest"
-import { Context, Duration, Effect, Exit, Fiber, Layer, Option, Schema, type Scope } from "effect"
+import { Context, Duration, Effect, Exit, Fiber, Layer, Option, Schedule, Schema, type Scope } from "effect"
 import { TestClock } from "effect/testing"
 import { Activity, DurableClock, Workflow, WorkflowEngine } from "effect/workflow"
 import { BreakerPolicy, BreakerStore, CircuitBreaker, CircuitOpen, Outcome } from "effect-fuse"
@@ -286,6 +286,25 @@ describe("what an activity says about its dependency", () => {
     assert.strictEqual(calls.length, 1)
     const { state, totals } = yield* inspect()
     assert.deepStrictEqual([state, totals.failures, totals.ignored], ["Closed", 0, 1])
+  })
+
+  scenario("is one failure if it interrupts itself until Effect gives up", function* () {
+    let tries = 0
+    const activity = Activity.make({
+      name: "charge",
+      success: Schema.String,
+      execute: Effect.andThen(
+        Effect.sync(() => void tries++),
+        Effect.interrupt
+      ),
+      interruptRetryPolicy: Schedule.recurs(2)
+    })
+    yield* define(ActivityBreaker.protect(activity, "api"))
+    const exit = yield* Fiber.join(yield* begin())
+    assert.include(String(exit), "retry attempts exhausted")
+    assert.strictEqual(tries, 3)
+    const { totals } = yield* inspect()
+    assert.deepStrictEqual([totals.calls, totals.failures], [1, 1])
   })
 
   scenario(
