@@ -1,7 +1,7 @@
 import { assert, describe, expectTypeOf, it } from "@effect/vitest"
 import { Context, Duration, Effect, Exit, Fiber, Layer, Option, Schedule, Schema, type Scope } from "effect"
 import { TestClock } from "effect/testing"
-import { Activity, DurableClock, Workflow, WorkflowEngine } from "effect/workflow"
+import { Activity, DurableClock, DurableDeferred, Workflow, WorkflowEngine } from "effect/workflow"
 import { BreakerPolicy, BreakerStore, CircuitBreaker, CircuitOpen, Outcome } from "effect-fuse"
 import { ActivityBreaker } from "effect-fuse/workflow"
 import { endOf, upTo } from "./support/batches.ts"
@@ -392,6 +392,28 @@ describe("a workflow that waits for a circuit", () => {
     assert.deepStrictEqual(yield* Fiber.join(order), Exit.succeed("shipped, charged"))
     assert.deepStrictEqual([calls.length, other.calls.length], [1, 1])
   })
+
+  for (const [hold, expected] of [
+    ["30 seconds", "charged"],
+    ["3 hours", "too late"]
+  ] as const) {
+    scenario(`may race it against a clock, while the circuit is open for ${hold}`, function* () {
+      const { activity } = recorded()
+      const late = Effect.as(DurableClock.sleep({ name: "late", duration: "1 hour", inMemoryThreshold: 0 }), "too late")
+      yield* define(
+        DurableDeferred.raceAll({
+          name: "charged",
+          success: Schema.String,
+          error: CircuitOpen.CircuitOpen,
+          effects: [ActivityBreaker.protect(activity, "api", noJitter), late]
+        })
+      )
+      yield* CircuitBreaker.isolate("api", { for: hold })
+      const order = yield* begin()
+      for (let minute = 0; minute < 240; minute++) yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual(yield* Fiber.join(order), Exit.succeed(expected))
+    })
+  }
 
   scenario("reads the result of the bare activity, which was stored before it had a circuit", function* () {
     const { activity, calls } = recorded()
