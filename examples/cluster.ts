@@ -124,7 +124,7 @@ const program = Effect.gen(function* () {
   yield* untilAllAre("rejected by the fleet")
   console.log(`the mail server is down: ${yield* states}`)
   const before = requests
-  const answers = (yield* Effect.replicateEffect(notifyAll, 3)).flat()
+  const answers = yield* notifyAll
   console.log(`${answers.filter((answer) => answer === "rejected by the fleet").length} more notifications rejected`)
   console.log(`requests meanwhile: ${requests - before}`)
 

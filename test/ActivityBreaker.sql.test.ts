@@ -1,61 +1,21 @@
-import { NodeCrypto } from "@effect/platform-node"
+import { spawn } from "node:child_process"
+import { once } from "node:events"
+import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
-import { type Context, Deferred, Effect, Exit, Fiber, Layer, Logger, Option, Schedule, Scope } from "effect"
-import { ClusterWorkflowEngine, SingleRunner } from "effect/cluster"
-import type { WorkflowEngine } from "effect/workflow"
-import { BreakerPolicy, BreakerStore, CircuitBreaker, Trip } from "effect-fuse"
+import { Deferred, Effect, Exit, Fiber, Logger, Option, Schedule, type Scope } from "effect"
+import { CircuitBreaker } from "effect-fuse"
 import { ActivityBreaker } from "effect-fuse/workflow"
 import { upTo } from "./support/batches.ts"
 import { on } from "./support/databases.ts"
-import { client } from "./support/postgresServer.ts"
+import { root } from "./support/root.ts"
 import { type Place, say } from "./support/sqlFleet.ts"
+import { runner, waits } from "./support/workflowRunner.ts"
 import { defined, Order, recorded } from "./support/workflows.ts"
 
 const postgres = on("PostgreSQL")
 
-/** The circuit asks for a long wait, so the wait is durable. `maxDelay` makes the test short. */
-const waits: ActivityBreaker.Waits = { maxDelay: "300 millis", minDelay: "300 millis", jitter: 0 }
-
-const policy: BreakerPolicy.Input = { trip: Trip.consecutive(1), cooldown: "1 hour" }
-
 const until = <A, E, R>(self: Effect.Effect<A, E, R>, ok: (value: A) => boolean) =>
   Effect.repeat(self, { until: ok, schedule: Schedule.spaced("20 millis") }).pipe(Effect.timeout("40 seconds"))
-
-type Services = BreakerStore.BreakerStore | WorkflowEngine.WorkflowEngine
-
-interface Runner {
-  readonly run: <A, E>(self: Effect.Effect<A, E, Services>) => Effect.Effect<A, E>
-  /** Stops the runner, as the end of its process does. */
-  readonly stop: Effect.Effect<void>
-}
-
-/** Starts a runner with circuits of its own. Its workflows are in the database. */
-const runner = (
-  { url }: Place,
-  workflow: Layer.Layer<never, never, Services>
-): Effect.Effect<Runner, never, Scope.Scope> =>
-  Effect.gen(function* () {
-    const cluster = SingleRunner.layer({
-      shardingConfig: {
-        shardsPerGroup: 4,
-        entityMessagePollInterval: "50 millis",
-        entityReplyPollInterval: "50 millis",
-        entityTerminationTimeout: "500 millis"
-      }
-    }).pipe(Layer.provide([client(url), NodeCrypto.layerDigest]))
-    const services = workflow.pipe(
-      Layer.provideMerge(ClusterWorkflowEngine.layer),
-      Layer.provide(cluster),
-      Layer.provideMerge(BreakerStore.layerMemory),
-      Layer.provide(BreakerPolicy.layer({ default: policy }))
-    )
-    const scope = yield* Scope.fork(yield* Effect.scope)
-    const context: Context.Context<Services> = yield* Layer.buildWithScope(Layer.orDie(services), scope)
-    return {
-      run: (self) => Effect.provideContext(self, context),
-      stop: Scope.close(scope, Exit.void)
-    }
-  })
 
 const live = (name: string, body: (place: Place) => Effect.Effect<unknown, unknown, Scope.Scope>) =>
   it.live(name, () => Effect.provide(Effect.flatMap(postgres.place, body), Logger.layer([])), 120_000)
@@ -75,7 +35,7 @@ describe("a workflow in PostgreSQL that waits for a circuit", () => {
     Effect.gen(function* () {
       const { activity, calls } = recorded()
       const { layer, runs } = defined(ActivityBreaker.protect(activity, "api", waits))
-      const first = yield* runner(place, layer)
+      const first = yield* runner(place.url, layer)
       yield* first.run(CircuitBreaker.isolate("api"))
       yield* first.run(Order.execute({ id: "1" }, { discard: true }))
       yield* until(first.run(result), isSuspended)
@@ -86,7 +46,7 @@ describe("a workflow in PostgreSQL that waits for a circuit", () => {
       yield* Effect.sleep("400 millis")
       assert.deepStrictEqual([runs.count, calls], [before, []])
 
-      const second = yield* runner(place, layer)
+      const second = yield* runner(place.url, layer)
       const done = yield* until(second.run(result), isComplete)
       assert.deepStrictEqual(
         Option.map(done, (one) => one._tag === "Complete" && one.exit),
@@ -99,11 +59,34 @@ describe("a workflow in PostgreSQL that waits for a circuit", () => {
     })
   )
 
+  live("continues if the process of its runner was killed", (place) =>
+    Effect.gen(function* () {
+      const worker = spawn(
+        process.execPath,
+        ["--conditions=@effect-fuse/source", join(root, "test/support/workflowWorker.ts"), place.url],
+        { stdio: ["ignore", "pipe", "inherit"] }
+      )
+      yield* Effect.addFinalizer(() => Effect.sync(() => worker.kill("SIGKILL")))
+      yield* Effect.promise(() => once(worker.stdout, "data"))
+      worker.kill("SIGKILL")
+      yield* Effect.promise(() => once(worker, "exit"))
+
+      const { activity, calls } = recorded()
+      const { layer } = defined(ActivityBreaker.protect(activity, "api", waits))
+      const one = yield* runner(place.url, layer)
+      yield* until(one.run(result), isComplete)
+      assert.deepStrictEqual(
+        calls.map(({ attempt }) => attempt),
+        [1]
+      )
+    })
+  )
+
   live("stores one activity and one clock for each wait, under names that a replay finds again", (place) =>
     Effect.gen(function* () {
       const { activity, calls } = recorded()
       const { layer } = defined(ActivityBreaker.protect(activity, "api", waits))
-      const one = yield* runner(place, layer)
+      const one = yield* runner(place.url, layer)
       yield* one.run(CircuitBreaker.isolate("api"))
       yield* one.run(Order.execute({ id: "1" }, { discard: true }))
       yield* until(stored(place, "entity_type = 'Workflow/-/DurableClock'"), (clocks) => clocks.length === 3)
@@ -130,14 +113,14 @@ describe("a workflow in PostgreSQL that waits for a circuit", () => {
       const { activity, calls } = recorded()
       const { layer } = defined(ActivityBreaker.protect(activity, "api", waits))
       for (const millis of [0, 30, 60, 120, 250, 500]) {
-        const one = yield* runner(place, layer)
+        const one = yield* runner(place.url, layer)
         yield* one.run(CircuitBreaker.isolate("api"))
         yield* one.run(Order.execute({ id: "1" }, { discard: true }))
         yield* Effect.sleep(millis)
         yield* one.stop
       }
       assert.deepStrictEqual(calls, [])
-      const last = yield* runner(place, layer)
+      const last = yield* runner(place.url, layer)
       yield* until(last.run(result), isComplete)
       assert.deepStrictEqual(
         calls.map(({ attempt }) => attempt),
@@ -150,7 +133,7 @@ describe("a workflow in PostgreSQL that waits for a circuit", () => {
     Effect.gen(function* () {
       const { activity, calls } = recorded()
       const { layer } = defined(ActivityBreaker.protect(activity, "api", { ...waits, maxDelay: "1 hour" }))
-      const one = yield* runner(place, layer)
+      const one = yield* runner(place.url, layer)
       yield* one.run(CircuitBreaker.isolate("api"))
       const order = yield* Effect.forkChild(one.run(Effect.exit(Order.execute({ id: "1" }))))
       yield* until(one.run(result), isSuspended)
@@ -168,12 +151,12 @@ describe("a workflow in PostgreSQL that waits for a circuit", () => {
     Effect.gen(function* () {
       const { activity, calls } = recorded()
       const { layer } = defined(ActivityBreaker.protect(activity, "api", { ...waits, maxWait: "1 second" }))
-      const first = yield* runner(place, layer)
+      const first = yield* runner(place.url, layer)
       yield* first.run(CircuitBreaker.isolate("api"))
       yield* first.run(Order.execute({ id: "1" }, { discard: true }))
       yield* until(first.run(result), isComplete)
       yield* first.stop
-      const second = yield* runner(place, layer)
+      const second = yield* runner(place.url, layer)
       const end = yield* Effect.exit(second.run(Order.execute({ id: "1" })))
       assert.strictEqual(Exit.isFailure(end) && Option.isSome(Exit.findErrorOption(end)), true, String(end))
       assert.include(JSON.stringify(end), "Isolated")
@@ -186,7 +169,7 @@ describe("a workflow in PostgreSQL that waits for a circuit", () => {
       const probe = yield* Deferred.make<string>()
       const { activity, calls } = recorded(Deferred.await(probe))
       const { layer, runs } = defined(ActivityBreaker.protect(activity, "api", { ...waits, maxDelay: "6 seconds" }))
-      const one = yield* runner(place, layer)
+      const one = yield* runner(place.url, layer)
       yield* one.run(CircuitBreaker.isolate("api"))
       yield* Effect.forEach(upTo(50), (id) => one.run(Order.execute({ id: String(id) }, { discard: true })), {
         concurrency: 10

@@ -1,7 +1,7 @@
 import { assert, describe, expectTypeOf, it } from "@effect/vitest"
-import { Context, Duration, Effect, Exit, Fiber, Layer, Option, Schema, type Scope } from "effect"
+import { Context, Duration, Effect, Exit, Fiber, Layer, Option, Schedule, Schema, type Scope } from "effect"
 import { TestClock } from "effect/testing"
-import { Activity, DurableClock, Workflow, WorkflowEngine } from "effect/workflow"
+import { Activity, DurableClock, DurableDeferred, Workflow, WorkflowEngine } from "effect/workflow"
 import { BreakerPolicy, BreakerStore, CircuitBreaker, CircuitOpen, Outcome } from "effect-fuse"
 import { ActivityBreaker } from "effect-fuse/workflow"
 import { endOf, upTo } from "./support/batches.ts"
@@ -288,6 +288,25 @@ describe("what an activity says about its dependency", () => {
     assert.deepStrictEqual([state, totals.failures, totals.ignored], ["Closed", 0, 1])
   })
 
+  scenario("is one failure if it interrupts itself until Effect gives up", function* () {
+    let tries = 0
+    const activity = Activity.make({
+      name: "charge",
+      success: Schema.String,
+      execute: Effect.andThen(
+        Effect.sync(() => void tries++),
+        Effect.interrupt
+      ),
+      interruptRetryPolicy: Schedule.recurs(2)
+    })
+    yield* define(ActivityBreaker.protect(activity, "api"))
+    const exit = yield* Fiber.join(yield* begin())
+    assert.include(String(exit), "retry attempts exhausted")
+    assert.strictEqual(tries, 3)
+    const { totals } = yield* inspect()
+    assert.deepStrictEqual([totals.calls, totals.failures], [1, 1])
+  })
+
   scenario(
     "is a failure if it is a probe that does not end within probeTimeout: CircuitOpen, which is not a wait",
     function* () {
@@ -373,6 +392,28 @@ describe("a workflow that waits for a circuit", () => {
     assert.deepStrictEqual(yield* Fiber.join(order), Exit.succeed("shipped, charged"))
     assert.deepStrictEqual([calls.length, other.calls.length], [1, 1])
   })
+
+  for (const [hold, expected] of [
+    ["30 seconds", "charged"],
+    ["3 hours", "too late"]
+  ] as const) {
+    scenario(`may race it against a clock, while the circuit is open for ${hold}`, function* () {
+      const { activity } = recorded()
+      const late = Effect.as(DurableClock.sleep({ name: "late", duration: "1 hour", inMemoryThreshold: 0 }), "too late")
+      yield* define(
+        DurableDeferred.raceAll({
+          name: "charged",
+          success: Schema.String,
+          error: CircuitOpen.CircuitOpen,
+          effects: [ActivityBreaker.protect(activity, "api", noJitter), late]
+        })
+      )
+      yield* CircuitBreaker.isolate("api", { for: hold })
+      const order = yield* begin()
+      for (let minute = 0; minute < 240; minute++) yield* TestClock.adjust("1 minute")
+      assert.deepStrictEqual(yield* Fiber.join(order), Exit.succeed(expected))
+    })
+  }
 
   scenario("reads the result of the bare activity, which was stored before it had a circuit", function* () {
     const { activity, calls } = recorded()

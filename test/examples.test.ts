@@ -83,7 +83,7 @@ describe("examples/cluster.ts", () => {
       const lines = [
         "30 customers notified, by 3 runners",
         "the mail server is down: Open, Open, Open",
-        "90 more notifications rejected",
+        "30 more notifications rejected",
         "requests meanwhile: 0",
         "the mail server is back: Closed, Closed, Closed"
       ]
