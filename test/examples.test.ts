@@ -101,6 +101,12 @@ describe("the small examples", () => {
       "the handler ran 3 times"
     ],
     environment: ["payments is Open (local)"],
+    serverless: [
+      "a: 502 the provider does not answer",
+      "b: 502 the provider does not answer",
+      "c: 502 the provider does not answer",
+      "d: 503 payments is open: try again later"
+    ],
     languageModels: [
       "hello",
       "hello",
