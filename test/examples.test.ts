@@ -131,6 +131,12 @@ describe("the small examples", () => {
       "queries: 3"
     ],
     environment: ["payments is Open (local)"],
+    serverless: [
+      "a: 502 the provider does not answer",
+      "b: 502 the provider does not answer",
+      "c: 502 the provider does not answer",
+      "d: 503 payments is open: try again later"
+    ],
     languageModels: [
       "hello",
       "hello",

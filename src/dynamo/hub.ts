@@ -91,9 +91,14 @@ export const hubFrom = (item: Item): Hub | UnreadableHub => {
   return { life, born, version, epoch, head, time, voters: votersFrom(item), pending }
 }
 
-/** The store's time, as a process sees it: its own, or that of the latest write if this is a little ahead. */
-export const timeOf = (hub: Hub | undefined, now: number): number =>
-  hub !== undefined && hub.time > now && hub.time - now < farMillis ? hub.time : now
+/** How far the clock of a process may be behind the latest write. Deadlines are longer, so that such a process is not late. */
+const behindMillis = 500
+
+/** The store's time, as a process sees it: that of its own clock, or a little before the latest write if its clock is further behind. */
+export const timeOf = (hub: Hub | undefined, now: number): number => {
+  const written = hub === undefined || hub.time - now >= farMillis ? now : hub.time
+  return Math.max(now, written - behindMillis)
+}
 
 export const liveAt = ({ voters }: Hub, time: number): number => {
   let live = 0

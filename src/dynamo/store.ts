@@ -23,10 +23,10 @@ const againMillis = 100
 export const defaultPrefix = "effect-fuse"
 export const defaultPollMillis = 1_000
 
-const newLife = (): string => globalThis.crypto.randomUUID().replaceAll("-", "").slice(0, 12)
+const randomLife = (): string => globalThis.crypto.randomUUID().replaceAll("-", "").slice(0, 12)
 
 /** A store on one table. Exchanges of one process run one after the other, so that they do not compete for the hub. */
-export const storeOn = (table: DynamoTable, pollMillis: number): SharedStore => {
+export const storeOn = (table: DynamoTable, pollMillis: number, newLife = randomLife): SharedStore => {
   const session: HubSession = { table, voters: new Map(), newLife }
   const changes = new Changes(table)
   const lock = Semaphore.makeUnsafe(1)

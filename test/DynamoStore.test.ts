@@ -1,0 +1,128 @@
+import { DescribeTableCommand, type DynamoDBClient } from "@aws-sdk/client-dynamodb"
+import { assert, describe, expectTypeOf, it } from "@effect/vitest"
+import { Config, ConfigProvider, Effect, Exit, Layer, Logger, Scope } from "effect"
+import { type BreakerStore, CircuitBreaker } from "effect-fuse"
+import * as DynamoStore from "effect-fuse/DynamoStore"
+import { afterEach, vi } from "vitest"
+import { circuitsTable, dynamoClient, dynamoTable } from "./support/dynamoServer.ts"
+import { ofFile } from "./support/ofFile.ts"
+import { type Replica, standsAt } from "./support/redisFleet.ts"
+import { live } from "./support/redisLive.ts"
+
+const server = ofFile(dynamoTable)
+const table = circuitsTable
+
+afterEach(() => {
+  vi.unstubAllEnvs()
+})
+
+const replica = <E>(layer: Layer.Layer<BreakerStore.BreakerStore, E>) =>
+  Effect.map(
+    Layer.build(layer),
+    (context): Replica => ({
+      run: (effect) => Effect.provideContext(effect, context),
+      end: Effect.void
+    })
+  )
+
+describe("DynamoStore", () => {
+  it("takes the client of AWS", () => {
+    expectTypeOf<DynamoDBClient>().toMatchTypeOf<DynamoStore.DynamoClient>()
+  })
+
+  live(
+    "shares circuits between processes with the same table and prefix, and only with them",
+    Effect.gen(function* () {
+      const client = yield* dynamoClient((yield* server).url)
+      const on = (prefix: string) =>
+        replica(DynamoStore.layer({ client, table, prefix, syncInterval: 200, pollInterval: 200 }))
+      const [a, b, other] = [yield* on("shop"), yield* on("shop"), yield* on("bank")]
+      yield* a.run(CircuitBreaker.isolate("api", { reason: "drill" }))
+      yield* standsAt([a, b], "Isolated (fleet)")
+      yield* Effect.sleep(500)
+      yield* standsAt([other], "Closed (local)")
+    })
+  )
+
+  live(
+    "creates its table once",
+    Effect.gen(function* () {
+      const client = yield* dynamoClient((yield* server).url)
+      const create = DynamoStore.createTable({ client, table: "another" })
+      yield* Effect.all([create, create], { concurrency: 2 })
+      yield* create
+      const { Table } = yield* Effect.promise(() => client.send(new DescribeTableCommand({ TableName: "another" })))
+      assert.deepStrictEqual(
+        [Table?.TableStatus, Table?.LocalSecondaryIndexes?.map(({ IndexName }) => IndexName)],
+        ["ACTIVE", ["changes"]]
+      )
+    })
+  )
+
+  live(
+    "reads its client and its options from the environment",
+    Effect.gen(function* () {
+      vi.stubEnv("AWS_ENDPOINT_URL_DYNAMODB", (yield* server).url)
+      vi.stubEnv("AWS_REGION", "eu-central-1")
+      vi.stubEnv("AWS_ACCESS_KEY_ID", "key")
+      vi.stubEnv("AWS_SECRET_ACCESS_KEY", "secret")
+      const provider = ConfigProvider.fromUnknown({ CIRCUITS_TABLE: table, POLL: "200ms" })
+      const layer = DynamoStore.layerConfig({
+        table: Config.String("CIRCUITS_TABLE"),
+        pollInterval: Config.String("POLL"),
+        prefix: "environment",
+        syncInterval: 200
+      }).pipe(Layer.provide(ConfigProvider.layer(provider)))
+      const [a, b] = [yield* replica(Layer.fresh(layer)), yield* replica(Layer.fresh(layer))]
+      yield* a.run(CircuitBreaker.isolate("api"))
+      yield* standsAt([a, b], "Isolated (fleet)")
+    })
+  )
+
+  const wrong: ReadonlyArray<readonly [env: Record<string, string>, problem: RegExp]> = [
+    [{ CIRCUITS_TABLE: "no table!", POLL: "1s" }, /table: expected the name or the ARN of a table, got "no table!"/],
+    [{ CIRCUITS_TABLE: "circuits", POLL: "soon" }, /pollInterval: expected a duration above 0/]
+  ]
+  it.each(wrong)("%j in the environment fails the layer with an error that names the option", async (env, problem) => {
+    const layer = DynamoStore.layerConfig({
+      table: Config.String("CIRCUITS_TABLE"),
+      pollInterval: Config.String("POLL")
+    }).pipe(Layer.provide(ConfigProvider.layer(ConfigProvider.fromUnknown(env))))
+    const exit = await Effect.runPromiseExit(Effect.scoped(Layer.build(layer)))
+    assert(Exit.isFailure(exit))
+    assert.match(String(exit.cause), problem)
+  })
+
+  const client: DynamoStore.DynamoClient = { send: () => Promise.reject(new Error("not called")) }
+  const misuses: ReadonlyArray<readonly [name: string, call: () => unknown, message: RegExp]> = [
+    ["no client", () => DynamoStore.layer({ table } as never), /DynamoStore\.layer: client: expected a DynamoDBClient/],
+    ["a client without send", () => DynamoStore.make({ client: {} as never, table }), /make: client: expected/],
+    ["no table", () => DynamoStore.layer({ client } as never), /layer: table: expected the name or the ARN/],
+    ["a prefix with a space", () => DynamoStore.make({ client, table, prefix: "a b" }), /make: prefix: expected/],
+    ["a wrong interval", () => DynamoStore.layer({ client, table, pollInterval: -1 }), /layer: pollInterval: expected/],
+    ["a wrong name", () => DynamoStore.layer({ client, table, perfix: "" } as never), /perfix.*did you mean prefix/],
+    ["createTable without a table", () => DynamoStore.createTable({ client } as never), /createTable: table: expected/]
+  ]
+  it.each(misuses)("%s is a RangeError that names the option", (_, call, message) => {
+    assert.throws(call, RangeError, message)
+  })
+
+  it("starts without DynamoDB, and says why once", async () => {
+    const said: Array<string> = []
+    const logger = Logger.make(({ message }) => void said.push(String(message)))
+    const layer = DynamoStore.layer({ client, table, connectTimeout: 100, syncInterval: 100 })
+    const program = Effect.gen(function* () {
+      const scope = yield* Scope.Scope
+      const context = yield* Layer.buildWithScope(layer, scope)
+      const got = yield* Effect.provideContext(CircuitBreaker.protect(Effect.succeed("ok"), "api"), context)
+      yield* Effect.sleep("2 seconds")
+      return got
+    })
+    const got = await Effect.runPromise(program.pipe(Effect.scoped, Effect.provide(Logger.layer([logger]))))
+    assert.strictEqual(got, "ok")
+    assert.deepStrictEqual(
+      said.filter((line) => /does not answer/.test(line)).map((line) => /not called/.test(line)),
+      [true]
+    )
+  }, 20_000)
+})

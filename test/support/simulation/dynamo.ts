@@ -1,0 +1,188 @@
+/**
+ * `DynamoStore` in virtual time: each process has a store of its own on one table, whose requests take their time, so that those of one
+ * exchange come between those of another. The conditions are read and judged by the emulator's own code.
+ */
+import { createRequire } from "node:module"
+import { Effect, Random, Stream } from "effect"
+import type { SharedStore } from "effect-fuse"
+import { type Item, RequestError } from "../../../src/dynamo/client.ts"
+import { ServerClock } from "../../../src/dynamo/serverClock.ts"
+import { storeOn } from "../../../src/dynamo/store.ts"
+import type { Backend, MakeBackend } from "./backend.ts"
+import { Chance, sometimes, uniform } from "./random.ts"
+
+const require = createRequire(import.meta.url)
+const emulator: { readonly checkConditional: (input: object, item: Item | undefined) => object | undefined } =
+  require("dynalite/db")
+const expressions: { readonly validateExpressions: (input: object) => string | undefined } =
+  require("dynalite/validations")
+
+/** Milliseconds that a request takes on its way, and its answer on the way back. */
+const way = sometimes(0.02, uniform(5, 60), uniform(0.2, 2))
+
+interface Input extends Readonly<Record<string, unknown>> {
+  readonly Key: Item
+  readonly Item: Item
+  readonly IndexName?: string
+  readonly Limit?: number
+  readonly ExpressionAttributeValues: Readonly<Record<string, { readonly S?: string; readonly N?: string }>>
+  readonly RequestItems: Readonly<Record<string, { readonly Keys: ReadonlyArray<Item> }>>
+}
+
+/** A change that an update expression asks for, as the emulator reads it. */
+interface Section {
+  readonly type: "set" | "remove"
+  readonly path: ReadonlyArray<string>
+  readonly val: Item[string]
+}
+
+const textIn = (item: Item | undefined, name: string): string => (item?.[name] as { S?: string } | undefined)?.S ?? ""
+const numberIn = (item: Item, name: string): number =>
+  Number((item[name] as { N?: string } | undefined)?.N ?? Number.NaN)
+
+/** A table in memory. Each request is carried out at once. */
+export class Table {
+  readonly items = new Map<string, Item>()
+
+  carryOut(kind: string, input: Input): object {
+    const read = structuredClone(input) as Input & { readonly _updates?: { readonly sections: ReadonlyArray<Section> } }
+    const problem = kind === "BatchGetItem" ? undefined : expressions.validateExpressions(read)
+    if (problem !== undefined) throw new Error(problem)
+    const sk = textIn(read.Key ?? read.Item, "sk")
+    const item = this.items.get(sk)
+    switch (kind) {
+      case "GetItem":
+        return { Item: structuredClone(item) }
+      case "BatchGetItem":
+        return {
+          Responses: Object.fromEntries(
+            Object.entries(read.RequestItems).map(([table, { Keys }]) => [
+              table,
+              Keys.map((key) => structuredClone(this.items.get(textIn(key, "sk")))).filter(
+                (found) => found !== undefined
+              )
+            ])
+          )
+        }
+      case "PutItem":
+        this.check(read, item)
+        this.items.set(sk, read.Item)
+        return {}
+      case "UpdateItem":
+        this.check(read, item)
+        return { Attributes: structuredClone(this.update(read.Key, item, read._updates?.sections ?? [])) }
+      default:
+        return { Items: this.query(read) }
+    }
+  }
+
+  private check(input: object, item: Item | undefined): void {
+    if (emulator.checkConditional(input, item) === null) return
+    throw Object.assign(new Error("the condition does not hold"), { name: "ConditionalCheckFailedException" })
+  }
+
+  private update(key: Item, before: Item | undefined, sections: ReadonlyArray<Section>): Item {
+    const item: Record<string, unknown> = structuredClone(before ?? key)
+    for (const { path, type, val } of sections) {
+      const [first = "", second] = path
+      const of = second === undefined ? item : (item[first] as { M: Record<string, unknown> }).M
+      if (type === "remove") delete of[second ?? first]
+      else of[second ?? first] = val
+    }
+    this.items.set(textIn(key, "sk"), item as Item)
+    return item as Item
+  }
+
+  private query({ ExpressionAttributeValues: values, IndexName, Limit = Infinity }: Input): ReadonlyArray<Item> {
+    const [from, to] = [values[":from"], values[":to"]]
+    const order = (item: Item) => (IndexName === undefined ? textIn(item, "sk") : numberIn(item, "e"))
+    const bound = (value: { readonly S?: string; readonly N?: string } | undefined) =>
+      IndexName === undefined ? (value?.S ?? "") : Number(value?.N)
+    const time = values[":time"]
+    return structuredClone(
+      [...this.items.values()]
+        .filter((item) => order(item) >= bound(from) && order(item) <= bound(to))
+        .sort((a, b) => (order(a) < order(b) ? -1 : 1))
+        .slice(0, Limit)
+        .filter((item) => time === undefined || numberIn(item, "end") > Number(time.N))
+    )
+  }
+}
+
+/** What is wrong with the table on purpose. */
+export interface Wrong {
+  /** Another input of a request. */
+  readonly rewrite?: (kind: string, input: Input) => Input
+}
+
+export const dynamoStore =
+  ({ rewrite = (_, input) => input }: Wrong = {}): MakeBackend =>
+  ({ clock, publish, run, seed }): Backend => {
+    const chance = new Chance(seed)
+    const table = new Table()
+    let lives = 0
+    const storeWith = (takesTime: boolean): SharedStore.SharedStore => {
+      const wait = Effect.suspend(() => (takesTime ? Effect.sleep(way(chance)) : Effect.void))
+      const send = (kind: string, input: object) =>
+        Effect.andThen(
+          wait,
+          Effect.tap(
+            Effect.suspend(() => {
+              if (takesTime && chance.happens(0.005)) {
+                return Effect.fail(new RequestError({ cause: new Error("throttled") }))
+              }
+              return Effect.try({
+                try: () => table.carryOut(kind, rewrite(kind, input as Input)),
+                catch: (cause) => new RequestError({ cause })
+              })
+            }),
+            () => wait
+          )
+        )
+      return storeOn(
+        {
+          name: "table",
+          prefix: "fleet",
+          send: send as never,
+          clock: new ServerClock(() => clock.currentTimeMillisUnsafe())
+        },
+        1_000,
+        () => `life${++lives}`
+      )
+    }
+    const stores = new Map<string, SharedStore.SharedStore>()
+    const storeOf = (voter: string): SharedStore.SharedStore => {
+      const store = stores.get(voter) ?? storeWith(true)
+      stores.set(voter, store)
+      return store
+    }
+    const reader = storeWith(false)
+    const listener = storeWith(true)
+    const listen = Effect.ignoreCause(
+      Stream.runForEach(listener.changes, (change) => Effect.sync(() => publish(change)))
+    )
+    run(Random.withSeed(Effect.forever(Effect.andThen(listen, Effect.sleep("1 second"))), seed))
+    return {
+      store: {
+        ...listener,
+        load: reader.load,
+        exchange: (exchange) =>
+          Random.withSeed(
+            Effect.suspend(() => {
+              const carriedOut = storeOf(exchange.voter).exchange(exchange)
+              // A process may end at any request.
+              return chance.happens(0.03)
+                ? Effect.timeoutOrElse(carriedOut, {
+                    duration: chance.next() * 20,
+                    orElse: () => Effect.never
+                  })
+                : carriedOut
+            }),
+            seed
+          )
+      },
+      keepsTime: true,
+      wipe: Effect.sync(() => table.items.clear()),
+      close: () => {}
+    }
+  }
