@@ -67,7 +67,7 @@ export const actorFlag = Flag.String("actor").pipe(
 
 export const reasonFlag = Flag.String("reason").pipe(
   Flag.withMetavar("TEXT"),
-  Flag.withDescription("Why, for logs, the trail and the errors of rejected callers"),
+  Flag.withDescription("The reason, for logs, the trail and the errors of rejected calls"),
   Flag.optional
 )
 

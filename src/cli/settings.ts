@@ -50,7 +50,7 @@ export const nameArgument = Argument.String("name").pipe(Argument.withDescriptio
 
 export const keyFlag = Flag.String("key").pipe(
   Flag.withMetavar("KEY"),
-  Flag.withDescription("Only the circuit of this key, for example of one tenant"),
+  Flag.withDescription("The circuit of this key, for example of one tenant"),
   Flag.optional
 )
 
@@ -66,21 +66,21 @@ export const root = Command.make("effect-fuse").pipe(
     redis: Flag.Redacted("redis").pipe(
       Flag.withMetavar("URL"),
       Flag.withDescription(
-        "The Redis that holds the circuits: redis://host:6379. Default: REDIS_URL or REDIS_HOST, unless --database is given"
+        "The Redis with the circuits: redis://host:6379. Default: REDIS_URL or REDIS_HOST, unless --database is given"
       ),
       Flag.optional
     ),
     database: Flag.Redacted("database").pipe(
       Flag.withMetavar("URL"),
       Flag.withDescription(
-        "The database that holds the trail, and the circuits unless --redis is given: postgres://host/name, sqlite:file. Default: DATABASE_URL"
+        "The database with the trail, and with the circuits unless --redis is given: postgres://host/name, sqlite:file. Default: DATABASE_URL"
       ),
       Flag.optional
     ),
     prefix: Flag.String("prefix").pipe(
       Flag.withMetavar("TEXT"),
       Flag.withDescription(
-        "The prefix of the keys in Redis (effect-fuse) or of the tables (circuit_breaker). Default: EFFECT_FUSE_PREFIX"
+        "The prefix of the store. Default: EFFECT_FUSE_PREFIX, otherwise effect-fuse in Redis and circuit_breaker in a database"
       ),
       Flag.withFallbackConfig(Config.NonEmptyString("EFFECT_FUSE_PREFIX")),
       Flag.optional
@@ -95,7 +95,7 @@ export const root = Command.make("effect-fuse").pipe(
     ),
     json: Flag.Boolean("json").pipe(Flag.withDescription("Print answers and errors as JSON"), Flag.withDefault(false))
   }),
-  Command.withDescription("Inspects and steers the circuits of a fleet.")
+  Command.withDescription("Inspects and operates the circuits of a fleet.")
 )
 
 export type CommandSettings = Effect.Success<typeof root>
