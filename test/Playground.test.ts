@@ -328,7 +328,11 @@ describe("the words of the playground", () => {
       "Of 1,000 calls, B answers 400 and A 400. With B, as many calls fail, and as many calls reach the server. Neither recovers in this run."
     ],
     [
-      { failed: 601, recovery: undefined },
+      { p99: 120 },
+      "Of 1,000 calls, B answers 400 and A 400. With B, as many calls fail, and as many calls reach the server. 99 % of the answers arrive within 120 ms with B, and within 900 ms with A. Neither recovers in this run."
+    ],
+    [
+      { failed: 601, p99: undefined, recovery: undefined },
       "Of 1,000 calls, B answers 400 and A 400. With B, 1 more call fails, and as many calls reach the server."
     ]
   ])("say how two policies differ (%#)", (other, words) => {
