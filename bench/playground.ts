@@ -52,10 +52,30 @@ const measure = async (scenario: string, label: string): Promise<void> => {
   await page.close()
 }
 
+/** Moves a slider faster than the simulation, with the most policies, and prints the longest task of the main thread. */
+const drag = async (): Promise<void> => {
+  const page = await browser.newPage({ viewport: { width: 1_280, height: 900 } })
+  await page.goto(`${url}#v=1&n=4&2.limit=yes&3.circuits=replica&4.trip=rate`)
+  await page.locator(".picture svg").waitFor()
+  await page.evaluate(
+    "globalThis.tasks = []; new PerformanceObserver((list) => tasks.push(...list.getEntries().map((entry) => entry.duration))).observe({ type: 'longtask' })"
+  )
+  const slider = page.getByLabel("Calls per second", { exact: true })
+  for (let i = 0; i < 80; i++) await slider.press(i % 20 < 10 ? "ArrowLeft" : "ArrowRight")
+  const tasks = await page.evaluate<Array<number>>("tasks")
+  const longest = tasks.length === 0 ? "below 50 ms" : `${Math.max(...tasks).toFixed(0)} ms`
+  const drawn = (await page.evaluate<Array<number>>(redraws)).length
+  console.log(
+    `\n80 moves without a pause, four policies: ${drawn} pictures, longest task of the main thread ${longest}`
+  )
+  await page.close()
+}
+
 for (const scenario of ["healthy", "brownout", "retry-storm", "shards"]) {
   await measure(scenario, "Calls per second")
   await measure(scenario, "Failures in a row")
 }
+await drag()
 await browser.close()
 server.close()
 server.closeAllConnections()

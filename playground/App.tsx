@@ -96,7 +96,7 @@ export const App = () => {
         <ScenarioChoice world={world} choose={(name) => change(withScenario(settings, name))} />
         <div class="parts">
           <WorldPanel world={world} change={(world) => change({ world, policies })} />
-          <div class="results">
+          <div class={played?.settings === settings ? "results" : "results stale"}>
             <Picture played={played} drawn={drawn} />
             {played !== undefined && <Differences played={played} />}
             <div class="policies">
