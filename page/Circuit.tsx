@@ -1,7 +1,7 @@
 import { useEffect, useState } from "preact/hooks"
 import { printable } from "../src/core/printable.ts"
 import type { CircuitDetail, CircuitView } from "../src/dashboard/view.ts"
-import { clock, count, rate, took } from "./format.ts"
+import { clock, count, dayAndClock, rate, took } from "./format.ts"
 import { Processes } from "./Processes.tsx"
 import { Name, Since, StateBadge, StateMark, Until, words } from "./parts.tsx"
 import { Timeline } from "./Timeline.tsx"
@@ -180,7 +180,7 @@ export const Circuit = ({
                     .reverse()
                     .map((one) => (
                       <li key={`${one.at} ${one.key} ${one.to}`}>
-                        <time dateTime={new Date(one.at).toISOString()}>{clock(one.at)}</time>
+                        <time dateTime={new Date(one.at).toISOString()}>{dayAndClock(one.at, at)}</time>
                         <StateMark state={one.to} />
                         <span>
                           {words[one.to]}

@@ -3,7 +3,7 @@ import { Effect, Schema } from "effect"
 import { Trip } from "effect-fuse"
 import * as Simulator from "effect-fuse/Simulator"
 import type { HistoryView } from "../src/dashboard/view.ts"
-import { bandsOf, callsOf, realCourse, replay, type StateChange, usual } from "../src/dashboard/whatIf.ts"
+import { type BandChange, bandsOf, callsOf, realCourse, replay, usual } from "../src/dashboard/whatIf.ts"
 import { chances } from "../src/simulator/trace.ts"
 
 const every = 5_000
@@ -21,7 +21,7 @@ const history = (
   }
 }
 
-const change = (at: number, from: StateChange["from"], to: StateChange["to"], key?: string): StateChange => ({
+const change = (at: number, from: BandChange["from"], to: BandChange["to"], key?: string): BandChange => ({
   ...{ at, from, to, key }
 })
 
@@ -38,7 +38,7 @@ const outageStates = [
 ]
 
 describe("the states over a period", () => {
-  it.each<readonly [string, ReadonlyArray<StateChange>, StateChange["to"], ReadonlyArray<readonly [string, number]>]>([
+  it.each<readonly [string, ReadonlyArray<BandChange>, BandChange["to"], ReadonlyArray<readonly [string, number]>]>([
     ["without a transition, it is the present state", [], "Isolated", [["Isolated", 100]]],
     ["a transition before the period decides its beginning", [change(-50, "Closed", "Open")], "Open", [["Open", 100]]],
     [

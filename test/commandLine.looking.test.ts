@@ -87,6 +87,43 @@ describe.each(kinds)("A name on %s", (kind) => {
   )
 
   live(
+    "has on the page of serve the transitions that the trail knows from before",
+    Effect.gen(function* () {
+      const { flags, join } = yield* ready(kind)
+      const one = yield* join
+      yield* one.run(CircuitBreaker.isolate("payments", { reason: "drill", actor: "ann" }))
+      yield* one.run(CircuitBreaker.release("payments", { actor: "bob" }))
+      yield* until(
+        "the trail has it",
+        Effect.map(run(["history", "payments", "--json", ...flags]), ({ code, out }) => {
+          return code === 0 && parsed(out).entries.length === 2
+        })
+      )
+      const served = yield* start(["serve", "--port", "0", ...flags])
+      let transitions: ReadonlyArray<Record<string, unknown>> = []
+      yield* until(
+        "the page has both",
+        Effect.promise(async () => {
+          const url = /http:\/\/\S+/.exec(served.out())?.[0]
+          const answer = url === undefined ? undefined : await fetch(`${url}api/circuit?id=payments`)
+          if (answer?.status !== 200) return false
+          transitions = (await answer.json()).transitions
+          return transitions.length === 2
+        })
+      )
+      assert.deepStrictEqual(
+        transitions.map(({ actor, from, to }) => [from, to, actor]),
+        [
+          ["Closed", "Isolated", "ann"],
+          ["Isolated", "Closed", "bob"]
+        ]
+      )
+      assert.include(transitions[0]?.["why"], "drill")
+    }),
+    120_000
+  )
+
+  live(
     "that show or history do not find gets the nearest known name as a suggestion",
     Effect.gen(function* () {
       const { flags, join } = yield* ready(kind)

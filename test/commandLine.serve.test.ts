@@ -21,6 +21,8 @@ describe("effect-fuse serve", () => {
       yield* refused(1, /--token: expected at least 12/, "--token", "short")
       yield* refused(1, /--webhook: expected a URL/, "--webhook", `ftp://host/${secret}`)
       yield* refused(1, /--port/, "--port", "70000")
+      yield* refused(1, /--link/, "--link", "Metrics=javascript:alert(1)")
+      yield* refused(1, /--link/, "--link", "https://metrics.example/{name}")
       yield* refused(1, new RegExp(`Cannot listen on port ${port}`), "--port", String(port))
       yield* runs(2, ["serve", "--redis", "redis://127.0.0.1:1", "--timeout", "1s", "--port", "0"])
     })

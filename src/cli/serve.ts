@@ -19,6 +19,7 @@ import { processName } from "./actor.ts"
 import { answer, CommandFailure } from "./messages.ts"
 import { record } from "./recording.ts"
 import { reopenedStore } from "./reopened.ts"
+import { servedTrail } from "./servedTrail.ts"
 import type { CommandSettings } from "./settings.ts"
 
 export interface ServeInput {
@@ -126,10 +127,11 @@ export const serve = (
         always: true,
         ...(onChange === undefined ? {} : { onChange })
       })
+      const trail = servedTrail(settings, opened)
       const pages = makePages({
         feed,
         act: onStore(store, processName, (transition) => record(settings, opened(), [transition])),
-        details: () => Effect.succeed(noDetails),
+        details: (name, key) => Effect.map(trail(name, key), (transitions) => ({ ...noDetails, transitions })),
         access: login.access,
         links
       })

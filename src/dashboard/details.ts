@@ -6,10 +6,10 @@ import { differences } from "../policy/differences.ts"
 import { bounded } from "./texts.ts"
 import type { CircuitDetail } from "./view.ts"
 
-/** The parts of a circuit's page that only a process with the circuit knows. */
-export type Details = Pick<CircuitDetail, "failures" | "policy" | "policies">
+/** The parts of a circuit's page that only a process with the circuit knows, and the transitions from before the page began to read. */
+export type Details = Pick<CircuitDetail, "failures" | "policy" | "policies" | "transitions">
 
-export const noDetails: Details = { failures: [], policy: [], policies: 0 }
+export const noDetails: Details = { failures: [], policy: [], policies: 0, transitions: [] }
 
 /** The most failures on the page of a circuit. */
 const mostFailures = 10
@@ -29,5 +29,5 @@ export const detailsHere = (registry: Registry, name: string, key: string | unde
       .sort((a, b) => b.at - a.at)
       .slice(0, mostFailures)
       .map(({ at, error }) => ({ at, error: bounded(error) ?? "", processes: 1 }))
-    return { failures, policies: 1, policy: differences(first.policy) }
+    return { failures, transitions: [], policies: 1, policy: differences(first.policy) }
   })

@@ -38,7 +38,7 @@ interface Viewer {
   readonly rights: RightsView
 }
 
-interface Turn {
+interface FeedRead {
   readonly change: Change
   readonly circuits: CircuitsRead["circuits"] | undefined
 }
@@ -150,7 +150,7 @@ export const makeFeed = (reader: Reader, { always, onChange }: FeedOptions): Eff
       for (const viewer of viewers) send(viewer, bytes)
     }
 
-    const read: Effect.Effect<Turn, StoreError> = Effect.gen(function* () {
+    const read: Effect.Effect<FeedRead, StoreError> = Effect.gen(function* () {
       const circuits = yield* reader.circuits
       // The first read after a failure takes a sample.
       const names = reads % readsPerSample === 0 || !sampled ? yield* reader.names : undefined
@@ -162,7 +162,7 @@ export const makeFeed = (reader: Reader, { always, onChange }: FeedOptions): Eff
     const turn: Effect.Effect<void> = one.withPermit(
       Effect.gen(function* () {
         const { change, circuits } = yield* Effect.catch(read, (error) =>
-          Effect.map(Clock.currentTimeMillis, (at): Turn => {
+          Effect.map(Clock.currentTimeMillis, (at): FeedRead => {
             sampled = false
             const change = board.fail(at, bounded(foreignMessage(error.cause)) ?? "the store failed")
             return { change, circuits: undefined }

@@ -11,7 +11,7 @@ import { type Act, checkedAction, NotDone } from "./operators.ts"
 import { processesOf } from "./processes.ts"
 import { isSameOrigin } from "./sameOrigin.ts"
 import { bounded } from "./texts.ts"
-import type { ActionResponse, CircuitDetail } from "./view.ts"
+import type { ActionResponse, CircuitDetail, TransitionView } from "./view.ts"
 
 /** What a viewer may do. */
 export interface Access {
@@ -61,6 +61,20 @@ const accessMillis = 30_000
 
 /** Resets the last event id of the browser. It then gets the whole view, with its new rights, when it connects again. */
 const withoutLastId = new TextEncoder().encode("id\n\n")
+
+/** The times of a transition in the trail and on the page may differ by this much. */
+const sameMillis = 2_000
+
+/** The transitions that the page saw, and those of the trail from before. The page may have seen the last ones of the trail, too. */
+const withEarlier = (
+  seen: ReadonlyArray<TransitionView>,
+  trail: ReadonlyArray<TransitionView>
+): ReadonlyArray<TransitionView> => {
+  const first = seen[0]?.at ?? Infinity
+  const isSeen = (one: TransitionView) =>
+    seen.some(({ at, key, to }) => to === one.to && key === one.key && Math.abs(at - one.at) < sameMillis)
+  return [...trail.filter((one) => one.at < first + sameMillis && !isSeen(one)), ...seen]
+}
 
 /** Answers a request. `path` is the part of its URL after the path of the page: `/`, `/api/events`, `/effect-fuse/...`. */
 export const makePages = ({
@@ -113,7 +127,7 @@ export const makePages = ({
         const { processes, ...fleet } = processesOf(feed.digests(), name, key)
         return json({
           circuit: found,
-          transitions: feed.board.transitionsOf(name, key),
+          transitions: withEarlier(feed.board.transitionsOf(name, key), here.transitions),
           failures: here.failures.length > 0 ? here.failures : fleet.failures,
           policy: here.policies > 0 ? here.policy : fleet.policy,
           policies: Math.max(here.policies, fleet.policies),

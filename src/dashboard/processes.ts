@@ -8,7 +8,7 @@ import type { ProcessView } from "./view.ts"
 /** The latest digest of each process; `undefined` for a digest that cannot be read. */
 export type Digests = ReadonlyMap<string, Digest | undefined>
 
-export interface OfProcesses extends Details {
+export interface OfProcesses extends Omit<Details, "transitions"> {
   readonly processes: ReadonlyArray<ProcessView>
 }
 

@@ -108,12 +108,12 @@ export const fleetReader = (store: SharedStore, label: string): Reader => {
         next.set(circuit, { ...one, known: read(circuit, stored, now) })
       }
     }
-    for (const [circuit, { known }] of next) {
+    for (const [circuit, { known, readAt, stored }] of next) {
       const before = kept.get(circuit)?.known
       if (before === known) continue
       if (before?.epoch === known.epoch && stateIn(before) === stateIn(known)) continue
       changed = true
-      transitions.push(...transitionOf(before, known, now, isFirst))
+      transitions.push(...transitionOf(before, known, now, isFirst, readAt - stored.age))
     }
     for (const circuit of kept.keys()) if (!next.has(circuit)) changed = true
     kept = next
@@ -157,7 +157,7 @@ const untold = (circuits: ReadonlyArray<Known>, heard: ReadonlyArray<TransitionV
   const told = new Set(heard.map(({ key, name }) => circuitId(name, key)))
   return circuits
     .filter(({ key, name }) => !told.has(circuitId(name, key)))
-    .flatMap((one) => transitionOf(undefined, one, now, true))
+    .flatMap((one) => transitionOf(undefined, one, now, true, one.since))
     .sort((a, b) => a.at - b.at)
 }
 

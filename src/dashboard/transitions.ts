@@ -13,19 +13,31 @@ const beforeOf = ({ outage, state, why }: Known): Known["state"] => {
 }
 
 /**
+ * When the state of a record began. `since` of a Closed state beneath an override is older than the end of the override: that is when the
+ * record was written, or when the override expired.
+ */
+const beganAt = (before: Known | Unreadable | undefined, { since, state, why }: Known, writtenAt: number): number => {
+  if (state !== "Closed") return since
+  const expiredAt = why === "Expired" && before?._tag === "Known" ? before.until : undefined
+  return Math.max(since, expiredAt ?? writtenAt)
+}
+
+/**
  * Derives transitions from a new record. The page reads the records once a second, so it misses shorter states. `isFirst` is set for the
- * first read, in which a record may be old.
+ * first read, in which a record may be old. `writtenAt` is when the record was written.
  */
 export const transitionOf = (
   before: Known | Unreadable | undefined,
   known: Known | Unreadable,
   now: number,
-  isFirst: boolean
+  isFirst: boolean,
+  writtenAt: number
 ): ReadonlyArray<TransitionView> => {
   if (known._tag === "Unreadable") return []
   const { key, name, outage, since, state } = known
   const from = before?._tag === "Known" ? before.state : isFirst ? beforeOf(known) : "Closed"
-  const at = isFirst ? since : Math.min(now, Math.max(since, now - 10_000))
+  const began = beganAt(before, known, writtenAt)
+  const at = isFirst ? began : Math.min(now, Math.max(began, now - 10_000))
   const found: Array<TransitionView> = []
   const base = { name, key, actor: bounded(known.actor, 100) }
   if (isFirst && outage !== undefined && outage.since < since && state !== "Closed") {

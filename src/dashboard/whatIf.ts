@@ -54,14 +54,14 @@ export interface Course {
 }
 
 /** A transition of one circuit, of which the rest does not matter here. */
-export type StateChange = Pick<TransitionView, "at" | "key" | "from" | "to">
+export type BandChange = Pick<TransitionView, "at" | "key" | "from" | "to">
 
 /**
  * The states over a period, from the transitions. For a name with keys, it is the worst state of its circuits. `now` is the state at the
  * end, for a circuit without transitions.
  */
 export const bandsOf = (
-  transitions: ReadonlyArray<StateChange>,
+  transitions: ReadonlyArray<BandChange>,
   now: Circuit.State,
   from: number,
   to: number
@@ -186,7 +186,7 @@ class Replay {
   private readonly evidence: LiveEvidence
   private readonly openFor: number
   private circuit: Circuit.Circuit = Circuit.initial
-  readonly moves: Array<StateChange> = []
+  readonly moves: Array<BandChange> = []
   rejected = 0
   failed = 0
 

@@ -5,7 +5,7 @@ import type { Over } from "../core/Window.ts"
 import { defaults, type Policy } from "./policy.ts"
 
 /** A field of a policy, as written in code, and its value in words. */
-export interface Difference {
+export interface PolicyDifference {
   readonly name: string
   readonly value: string
 }
@@ -58,9 +58,9 @@ const valueText = (name: keyof Policy, policy: Policy): string => {
 /** The longest value. */
 const longest = 120
 
-const computed = new WeakMap<Policy, ReadonlyArray<Difference>>()
+const computed = new WeakMap<Policy, ReadonlyArray<PolicyDifference>>()
 
-const compute = (policy: Policy): ReadonlyArray<Difference> =>
+const compute = (policy: Policy): ReadonlyArray<PolicyDifference> =>
   (Object.keys(defaults) as ReadonlyArray<keyof Policy>).flatMap((name) => {
     if (name === "keys") return []
     const value = valueText(name, policy)
@@ -71,7 +71,7 @@ const compute = (policy: Policy): ReadonlyArray<Difference> =>
   })
 
 /** The fields of a policy that differ from the default, in words. */
-export const differences = (policy: Policy): ReadonlyArray<Difference> => {
+export const differences = (policy: Policy): ReadonlyArray<PolicyDifference> => {
   const known = computed.get(policy)
   if (known !== undefined) return known
   const made = compute(policy)

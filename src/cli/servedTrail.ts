@@ -1,0 +1,71 @@
+import * as Clock from "effect/Clock"
+import * as Effect from "effect/Effect"
+import * as Semaphore from "effect/Semaphore"
+import * as questions from "../audit/queries.ts"
+import type { State, Why } from "../core/Circuit.ts"
+import { bounded, whyText } from "../dashboard/texts.ts"
+import type { TransitionView } from "../dashboard/view.ts"
+import { states } from "../shapes/states.ts"
+import * as migrations from "../sql/migrations.ts"
+import { circuitId } from "../store/codec.ts"
+import { checkTables, type OnSql, type OpenedServer, whereTrail, withDatabase } from "./server.ts"
+import type { CommandSettings } from "./settings.ts"
+
+/** The most transitions of the trail on the page of a circuit. */
+const most = 30
+
+/** How long an answer of the trail is valid for all viewers, and how many answers are kept. */
+const validMillis = 15_000
+const mostKept = 200
+
+/** A trail that does not answer must not keep the page of a circuit waiting. */
+const longestWait = "2 seconds"
+
+const isState = (text: string): text is State => (states as ReadonlyArray<string>).includes(text)
+
+const toView = (one: questions.Entry): ReadonlyArray<TransitionView> => {
+  const { at, from, key, to } = one
+  if (!isState(from) || !isState(to)) return []
+  const why = whyText({ why: one.why as Why, reason: one.detail })
+  return [{ at, name: one.circuit, key, from, to, why, actor: bounded(one.actor, 100) }]
+}
+
+const read = (name: string, key: string | undefined) => (opened: OpenedServer<OnSql>) =>
+  Effect.gen(function* () {
+    yield* checkTables(opened, migrations.ofTrail)
+    const entries = yield* opened.ask(
+      questions.history(opened.server.database, { circuit: { name, key }, limit: most, before: undefined })
+    )
+    return entries.flatMap(toView).reverse()
+  })
+
+/**
+ * Reads the latest transitions of a circuit from the trail, oldest first: in the database of the circuits, or in the database that is
+ * configured in addition to Redis. Without a trail, or if it does not answer, there are none.
+ */
+export const servedTrail = (settings: CommandSettings, opened: () => OpenedServer) => {
+  const kept = new Map<string, { readonly at: number; readonly found: ReadonlyArray<TransitionView> }>()
+  const one = Semaphore.makeUnsafe(1)
+  const ask = (name: string, key: string | undefined) =>
+    Effect.gen(function* () {
+      const { ask, failed, server } = opened()
+      if (server.kind !== "Redis") return yield* read(name, key)({ ask, failed, server })
+      if ((yield* whereTrail(settings)) === undefined) return []
+      return yield* withDatabase(settings, read(name, key))
+    }).pipe(Effect.orElseSucceed((): ReadonlyArray<TransitionView> => []))
+  return (name: string, key: string | undefined): Effect.Effect<ReadonlyArray<TransitionView>> => {
+    const id = circuitId(name, key)
+    const answer = Effect.gen(function* () {
+      const now = yield* Clock.currentTimeMillis
+      const known = kept.get(id)
+      if (known !== undefined && now - known.at < validMillis) return known.found
+      const found = yield* ask(name, key)
+      kept.delete(id)
+      kept.set(id, { at: now, found })
+      const [oldest] = kept.keys()
+      if (kept.size > mostKept && oldest !== undefined) kept.delete(oldest)
+      return found
+    })
+    return Effect.timeoutOrElse(one.withPermit(answer), { duration: longestWait, orElse: () => Effect.succeed([]) })
+  }
+}
