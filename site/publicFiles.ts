@@ -53,8 +53,20 @@ const ofReference = (html: string, depth: number): string => {
 }
 
 const referenceFolder = join(root, "reference")
+const playgroundFolder = join(root, "playground/dist")
 
-export const hasReference = (): boolean => existsSync(join(referenceFolder, "index.html"))
+const isBuilt = (folder: string): boolean => existsSync(join(folder, "index.html"))
+
+/** What other commands build for the site. The start page is `index.html` of a folder: a development server has no `/folder/`. */
+export const built = [
+  {
+    text: "Playground",
+    link: "/playground/index.html",
+    command: "build:playground",
+    isThere: isBuilt(playgroundFolder)
+  },
+  { text: "API reference", link: "/reference/index.html", command: "reference", isThere: isBuilt(referenceFolder) }
+]
 
 const copyReference = (): void => {
   cpSync(referenceFolder, join(publicFolder, "reference"), { recursive: true })
@@ -84,5 +96,6 @@ export const writePublicFiles = (): void => {
       for (const scheme of ["light", "dark"] as const) write(inScheme(path, scheme), drawnIn(svg, scheme))
   }
   copyMermaid()
-  if (hasReference()) copyReference()
+  if (isBuilt(referenceFolder)) copyReference()
+  if (isBuilt(playgroundFolder)) cpSync(playgroundFolder, join(publicFolder, "playground"), { recursive: true })
 }

@@ -99,12 +99,13 @@ const sample = [
 ] as const
 
 describe("the built site", { tags: ["long"] }, () => {
-  it("has a page for each Markdown file, and the API reference", () => {
+  it("has a page for each Markdown file, the API reference and the playground", () => {
     for (const page of markdownPages) {
       const path = base.slice(0, -1) + addressOf(page).replace(/\/$/, "/index.html")
       assert.isTrue(shared.pages.has(path), path)
     }
     assert.isTrue(shared.pages.has(`${base}reference/index.html`))
+    assert.isTrue(shared.pages.has(`${base}playground/index.html`))
     assert.isTrue(shared.pages.has(`${base}404.html`))
   })
 
@@ -283,6 +284,19 @@ describe("the built site", { tags: ["long"] }, () => {
       yield* say(() => page.locator(".pager-link.next").click())
       yield* say(() => page.waitForURL(/\/docs\/do-i-need-this\.html$/))
       yield* say(() => page.getByRole("heading", { level: 1, name: "Do I need this?" }).waitFor())
+      unharmed(page)
+    })
+  )
+
+  it.live("leads to the playground, which works below a path", () =>
+    Effect.gen(function* () {
+      const page = yield* visit("")
+      for (const link of [page.locator(".actions"), page.locator(".VPNavBarMenu")]) {
+        yield* say(() => page.goto(shared.url))
+        yield* say(() => link.getByRole("link", { name: /playground/i }).click())
+        yield* say(() => page.waitForURL(/\/playground\/index\.html/))
+        yield* say(() => page.locator("svg").first().waitFor())
+      }
       unharmed(page)
     })
   )

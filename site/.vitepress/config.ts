@@ -3,7 +3,7 @@ import { join } from "node:path"
 import { defineConfig, type HeadConfig } from "vitepress"
 import { extend } from "../markdown.ts"
 import { documentation, exampleGroups, sectionItems, slugify } from "../navigation.ts"
-import { hasReference, publicFolder, writePublicFiles } from "../publicFiles.ts"
+import { built, publicFolder, writePublicFiles } from "../publicFiles.ts"
 import { addressOf, excluded, pageAt, read, root, routeOf } from "../repository.ts"
 import { startPage } from "../startPage.ts"
 import { summary } from "../summary.ts"
@@ -14,8 +14,10 @@ const hostname = /^https?:/.test(hosted) ? hosted.replace(/\/*$/, "/") : undefin
 const base = `/${new URL(hosted, "http://localhost").pathname}/`.replaceAll(/\/+/g, "/")
 
 const [, , command] = process.argv
-if (command === "build" && !hasReference()) {
-  throw new Error("The API reference is missing. Run `npm run reference` first, or `npm run docs:build` for both.")
+for (const { command: needed, isThere, text } of built) {
+  if (command === "build" && !isThere) {
+    throw new Error(`${text} is missing. Run \`npm run ${needed}\` first, or \`npm run docs:build\` for all.`)
+  }
 }
 if (command !== "preview") writePublicFiles()
 
@@ -26,7 +28,7 @@ const isSearched = (path: string): boolean => !["CHANGELOG.md", "test/mutants.md
 const actions = [
   `[Start with the tutorial](docs/tutorial.md){.action .main}`,
   `[Do I need this?](docs/do-i-need-this.md){.action}`,
-  `[All documentation](docs/README.md){.action}`
+  `<a class="action" href="${base}playground/index.html" target="_self">Try the playground</a>`
 ]
 const startOf = (source: string): string => startPage(source, actions)
 
@@ -82,7 +84,8 @@ export default defineConfig({
       { text: "Tutorial", link: "/docs/tutorial.html" },
       { text: "Documentation", items: sectionItems() },
       { text: "Examples", link: "/examples/", activeMatch: "^/examples/" },
-      ...(hasReference() ? [{ text: "API reference", link: "/reference/index.html", target: "_self" }] : []),
+      // These are not pages of VitePress: the browser has to load them.
+      ...built.flatMap(({ isThere, link, text }) => (isThere ? [{ text, link, target: "_self" }] : [])),
       { text: "Changes", link: "/CHANGELOG.html" }
     ],
     sidebar: { "/examples/": [...exampleGroups()], "/": [...documentation()] },
