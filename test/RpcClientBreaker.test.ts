@@ -438,6 +438,22 @@ describe("streams", () => {
     assert.strictEqual(yield* CircuitBreaker.state("api"), "Closed")
   })
 
+  scenario(
+    "a silent stream that is a probe gives its slot back after probeTimeout",
+    { ...quick, probeTimeout: "1 second" },
+    function* () {
+      const client = yield* from(Stream.never)
+      yield* CircuitBreaker.open("api")
+      yield* TestClock.adjust("10 seconds")
+      const fiber = yield* Effect.forkChild(Stream.runDrain(client.WatchUsers(undefined)), { startImmediately: true })
+      assert.strictEqual(rejectionIn(yield* Effect.exit(client.GetUser({ id: 1 }))).reason, "ProbesBusy")
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(yield* client.GetUser({ id: 1 }), "user 1")
+      assert.strictEqual(yield* CircuitBreaker.state("api"), "Closed")
+      yield* Fiber.interrupt(fiber)
+    }
+  )
+
   scenario("a stream that nothing pulls takes no permit", quick, function* () {
     const client = yield* from(Stream.make("a"))
     client.WatchUsers(undefined)

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Deferred, Duration, Effect, Exit, Fiber, Layer, pipe, Schema, Stream } from "effect"
 import { Headers } from "effect/http"
-import { Rpc, RpcGroup, RpcSchema, RpcTest } from "effect/rpc"
+import { Rpc, RpcGroup, RpcMiddleware, RpcSchema, RpcTest } from "effect/rpc"
 import { TestClock } from "effect/testing"
 import { BreakerStore, BulkheadFull, CircuitBreaker, CircuitOpen, Deadline, Outcome, Resilience } from "effect-fuse"
 import { RpcClientBreaker, RpcServerBreaker } from "effect-fuse/rpc"
@@ -114,6 +114,17 @@ describe("what a handler ends with is what the caller gets:", () => {
     const name = `${"x".repeat(2_000)}\u001b[31m\n`
     const error = new RpcServerBreaker.ServiceUnavailable({ reason: "CircuitOpen", service: name, retryable: true })
     assert.match(error.message, /^[ -~]{1,400}$/)
+  })
+
+  scenario("CircuitOpen of another middleware, which the group has had before", quick, function* () {
+    class Other extends RpcMiddleware.Service<Other>()("test/Other") {}
+    const group = RpcGroup.make(Rpc.make("Get")).middleware(Other).middleware(RpcServerBreaker.Middleware)
+    const client = yield* Effect.provide(RpcTest.makeClient(group), [
+      group.toLayer({ Get: () => Effect.void }),
+      Layer.succeed(Other, () => Effect.die(open)),
+      RpcServerBreaker.layer()
+    ])
+    assert.strictEqual((yield* Effect.flip(client.Get(undefined))).service, "database")
   })
 
   const long = "x".repeat(10_000)

@@ -2,7 +2,7 @@ import { createServer as createHttpServer } from "node:http"
 import { type AddressInfo, createServer, type Socket } from "node:net"
 import { NodeHttpClient } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Exit, identity, Layer, Logger, Option, Schedule, Stream } from "effect"
+import { Cause, Duration, Effect, Exit, identity, Layer, Logger, Option, Schedule, Stream } from "effect"
 import { HttpClient } from "effect/http"
 import { RpcClient, RpcSerialization } from "effect/rpc"
 import { BreakerPolicy, BreakerStore, BulkheadFull, CircuitBreaker, CircuitOpen, Trip } from "effect-fuse"
@@ -68,6 +68,20 @@ describe.each(transports)("over %s", (transport) => {
         yield* Effect.exit(client.GetUser({ id: 1 }))
         const { totals } = yield* CircuitBreaker.inspect("users")
         assert.deepStrictEqual([totals.successes, totals.failures], [1, 1])
+      })
+    )
+  )
+
+  it.live("a client whose group lacks the middleware cannot decode its answer, which is a Failure", () =>
+    prepared(
+      Effect.gen(function* () {
+        const full = BulkheadFull.make({ bulkhead: "pool", concurrency: 1, queue: 0 })
+        const handlers = Layer.merge(usersWith({ GetUser: () => Effect.die(full) }), RpcServerBreaker.layer())
+        const { port } = yield* serveRpc(transport, GuardedUsers, handlers)
+        const client = yield* connectRpc(transport, Users, port).pipe(RpcClientBreaker.protect(Users, "users"))
+        const exit = yield* Effect.exit(client.GetUser({ id: 1 }))
+        assert.isTrue(Exit.isFailure(exit) && Cause.hasDies(exit.cause))
+        assert.strictEqual((yield* CircuitBreaker.inspect("users")).totals.failures, 1)
       })
     )
   )
