@@ -38,6 +38,10 @@ const tokenize = (text: string): Array<string> =>
     .split(/[\s\p{P}\p{S}]+/u)
     .flatMap((word) => (/[a-z][A-Z]/.test(word) ? [word, ...word.split(/(?<=[a-z])(?=[A-Z])/)] : [word]))
 
+/** Pages that explain a word come before pages that only use it. */
+const boostDocument = (address: string): number =>
+  /\/docs\/(?:concepts|tutorial)\.html/.test(address) ? 2 : /\/docs\/(?:modules|coming-from)\//.test(address) ? 0.7 : 1
+
 export default defineConfig({
   title: name,
   description,
@@ -101,7 +105,7 @@ export default defineConfig({
         },
         miniSearch: {
           options: { tokenize },
-          searchOptions: { boost: { title: 2, titles: 1.5, text: 1 }, combineWith: "AND" }
+          searchOptions: { boost: { title: 2, titles: 1.5, text: 1 }, combineWith: "AND", boostDocument }
         }
       }
     },
