@@ -143,7 +143,7 @@ export const WhatIf = ({
             <th scope="col">Failed calls</th>
           </tr>
         </thead>
-        <tbody aria-live="polite">
+        <tbody>
           <Row title="What happened" course={realCourse(history, bands, every)} from={from} to={to} />
           <Row title="With this policy" course={other} from={from} to={to} />
         </tbody>

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Scope } from "effect"
-import { Trip } from "effect-fuse"
+import { Effect, Exit, Schedule, Scope } from "effect"
+import { CircuitBreaker, Trip } from "effect-fuse"
 import * as Operator from "effect-fuse/Operator"
 import * as RedisStore from "effect-fuse/RedisStore"
 import type { Browser, Page } from "playwright-core"
@@ -490,7 +490,9 @@ describe("the page of a fleet on PostgreSQL", () => {
       const place = yield* sqlFleet.onPostgres(database)
       const connections = yield* Effect.forEach([1, 2], () => sqlFleet.connect(place.url))
       const policy = { trip: Trip.consecutive(3), cooldown: "60 seconds" } as const
-      const fleet = yield* Effect.forEach(connections, (one) => sqlFleet.replica(one, { policy }))
+      const fleet = yield* Effect.forEach(connections, (one, i) =>
+        sqlFleet.replica(one, { policy, process: `bank-${i}` })
+      )
       const { url } = yield* serving(["--database", place.url, "--token", token])
       const page = yield* open(shared.chrome, `${url}?token=${token}`)
       yield* trip(fleet, { circuit: "ledger" })
@@ -499,6 +501,21 @@ describe("the page of a fleet on PostgreSQL", () => {
       yield* say(() => page.getByRole("dialog").getByRole("button", { name: "Isolate" }).click())
       yield* say(() => page.getByRole("dialog").getByText("The circuit is isolated now").waitFor())
       yield* standsAt(fleet, "Isolated (fleet)", { circuit: "ledger" })
+      yield* say(() => page.getByRole("dialog").getByRole("button", { name: "Done" }).click())
+      // A process probes: the page names it.
+      const [first, second] = fleet
+      assert.isDefined(first)
+      assert.isDefined(second)
+      yield* Effect.orDie(first.run(CircuitBreaker.open("rates", { for: "300 millis" })))
+      yield* standsAt(fleet, "Open (fleet)", { circuit: "rates" })
+      yield* Effect.sleep(300)
+      yield* Effect.forkScoped(
+        second.run(Effect.retry(CircuitBreaker.protect(Effect.never, "rates"), Schedule.spaced("100 millis")))
+      )
+      yield* say(() => trouble(page, "rates").getByRole("link").click())
+      const probing = page.locator("dl.facts div", { hasText: "Probing" })
+      yield* say(() => probing.waitFor())
+      assert.match(yield* say(() => probing.innerText()), /bank-1/)
       unharmed(page)
     })
   )

@@ -4,7 +4,7 @@ import { worst } from "../shapes/states.ts"
 import { circuitId } from "../store/codec.ts"
 import { isNotClosed, type Known, stateOf, type Unreadable } from "../store/known.ts"
 import type { NameOverview, Overview, Traffic } from "../store/overview.ts"
-import { bounded, whyText } from "./texts.ts"
+import { bounded, processName, whyText } from "./texts.ts"
 import type { CircuitView, TrafficView } from "./view.ts"
 
 /** A circuit on the page, without its traffic. */
@@ -44,7 +44,7 @@ const told = (one: Known | Unreadable, scope: Facts["scope"]): Told =>
         downSince: one.outage?.since,
         until: one.until === undefined ? undefined : Math.round(one.until),
         why: whyText(one),
-        process: bounded(one.process, 100),
+        process: processName(one.process),
         actor: bounded(one.actor, 100),
         agreed: one.outage?.agreed && { failing: one.outage.agreed.processes, of: one.outage.agreed.of },
         openings: one.outage?.openings ?? 0

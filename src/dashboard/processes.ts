@@ -2,7 +2,7 @@
 import { grouped } from "../core/grouped.ts"
 import type { Digest, NameDigest } from "../store/digest.ts"
 import type { Details } from "./details.ts"
-import { bounded } from "./texts.ts"
+import { bounded, processName } from "./texts.ts"
 import type { ProcessView } from "./view.ts"
 
 /** The latest digest of each process; `undefined` for a digest that cannot be read. */
@@ -16,9 +16,6 @@ export interface OfProcesses extends Omit<Details, "transitions"> {
 const mostProcesses = 50
 const mostFailures = 10
 const mostFields = 20
-
-/** The name of the process in a voter. The rest of the voter is random. */
-const processOf = (voter: string): string => bounded(voter.replace(/~[^~]*$/, ""), 100) ?? ""
 
 const viewOf = (process: string, millis: number, one: NameDigest, key: string | undefined): ProcessView => {
   const perSecond = (count: number) => Math.round((count * 100_000) / Math.max(1_000, millis)) / 100
@@ -58,7 +55,7 @@ export const processesOf = (digests: Digests, name: string, key: string | undefi
   for (const [voter, digest] of digests) {
     const one = digest?.names.find((other) => other.name === name)
     if (digest === undefined || one === undefined) continue
-    const view = viewOf(processOf(voter), digest.millis, one, key)
+    const view = viewOf(processName(voter) ?? "", digest.millis, one, key)
     if (key === undefined || view.state !== undefined) views.push(view)
     if (one.about === undefined) continue
     if (one.about.lastFailure !== undefined) failures.push(one.about.lastFailure)

@@ -10,6 +10,9 @@ export const bounded = (text: string | undefined, most = longest): string | unde
   return shown.length > 2 * most ? `${shown.slice(0, 2 * most)}…` : shown
 }
 
+/** The name of a process, without the random text that the library adds to it. */
+export const processName = (voter: string): string | undefined => bounded(voter.replace(/~[^~]*$/, ""), 100)
+
 const words: { readonly [Why in Known["why"]]?: string } = {
   OpenedByHand: "opened by an operator",
   ClosedByHand: "closed by an operator",
