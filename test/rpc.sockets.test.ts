@@ -161,6 +161,21 @@ describe("a connection over which nothing answers", () => {
     )
   )
 
+  it.live("fails ten thousand calls at once, and each is counted once", () =>
+    prepared(
+      Effect.gen(function* () {
+        const { port } = yield* silent
+        const client = yield* connectRpc("tcp", Users, port).pipe(RpcClientBreaker.protect(Users, "users"))
+        const calls = Array.from({ length: 10_000 }, (_, id) => Effect.exit(client.GetUser({ id })))
+        const exits = yield* Effect.all(calls, { concurrency: "unbounded" }).pipe(Effect.timeout("40 seconds"))
+        assert.isTrue(exits.every((exit) => Exit.isFailure(exit)))
+        const { inFlight, totals } = yield* CircuitBreaker.inspect("users")
+        // Ten thousand calls stall this process, and a failure during a stall is Ignored.
+        assert.deepStrictEqual([inFlight, totals.failures + totals.ignored + totals.rejected], [0, 10_000])
+      })
+    )
+  )
+
   it.live("fails a call of standard at its timeout", () =>
     prepared(
       Effect.gen(function* () {
