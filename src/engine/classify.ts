@@ -122,9 +122,27 @@ const hintOfResponse = (response: unknown, now: number): number | undefined => {
 }
 
 /**
+ * The objects in which an error may carry the answer of a server: the error, its `cause`, and the `reason` that many errors of Effect have,
+ * with its cause.
+ */
+const carriers = (error: { readonly [name: string]: unknown }) => {
+  const { cause, reason } = error
+  return [error, cause, reason, isRecord(reason) ? reason["cause"] : undefined].filter(isRecord)
+}
+
+/** Returns the first result that is not `undefined`. */
+const firstOf = <A, B>(all: ReadonlyArray<A>, f: (one: A) => B | undefined): B | undefined => {
+  for (const one of all) {
+    const result = f(one)
+    if (result !== undefined) return result
+  }
+  return undefined
+}
+
+/**
  * How long an error asks clients to wait, in milliseconds: the longer of its `retryAfter` (a duration, milliseconds, or the text of a
  * `Retry-After` header) and the wait in its response headers (`headers`, `response.headers`, `$response.headers`), as errors of HTTP
- * clients have them. If the error has neither, its `cause` is read. `undefined` if the cause has neither.
+ * clients have them. If the error has neither, its `cause`, its `reason` and the cause of that are read. `undefined` if none has one.
  */
 export const hintOfError = (error: unknown, now: number): number | undefined => {
   try {
@@ -134,7 +152,7 @@ export const hintOfError = (error: unknown, now: number): number | undefined => 
       const millis = aiHint(reason, now)
       return millis === undefined ? undefined : Math.min(longest, millis)
     }
-    return hintIn(error, now) ?? (isRecord(error["cause"]) ? hintIn(error["cause"], now) : undefined)
+    return firstOf(carriers(error), (one) => hintIn(one, now))
   } catch {
     // A getter of the error may throw.
     return undefined
@@ -157,11 +175,7 @@ const forbids = (value: unknown): boolean => {
 /** Whether the response of an error says that the request must not be repeated. */
 export const forbidsRetry = (error: unknown): boolean =>
   safely(
-    () =>
-      isRecord(error) &&
-      [error, error["response"], error["$response"], error["cause"]].some(
-        (one) => forbids(one) || (isRecord(one) && forbids(one["response"]))
-      ),
+    () => isRecord(error) && carriers(error).some((one) => [one, one["response"], one["$response"]].some(forbids)),
     false
   )
 
@@ -198,10 +212,9 @@ const isTimeout = (error: unknown): boolean =>
 
 const endingOfError = (error: unknown): Ending => {
   if (!isRecord(error)) return "Neutral"
-  // An error of Effect's `HttpClient` has its response, or the error of the platform, in its reason.
-  const reason = isRecord(error["reason"]) ? error["reason"] : {}
-  if (isTimeout(error) || isTimeout(error["cause"]) || isTimeout(reason["cause"])) return "TimedOut"
-  const refused = [error, error["response"], error["$response"], reason["response"]].some(refuses)
+  const all = carriers(error)
+  if (all.some(isTimeout)) return "TimedOut"
+  const refused = all.some((one) => [one, one["response"], one["$response"]].some(refuses))
   return refused ? "Refused" : "Neutral"
 }
 

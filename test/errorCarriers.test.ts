@@ -1,0 +1,51 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Exit } from "effect"
+import { HttpClientError, HttpClientRequest, HttpClientResponse } from "effect/http"
+import { RpcClientError } from "effect/rpc"
+import { Outcome } from "effect-fuse/core"
+import { endingOf, forbidsRetry, hintOfError } from "../src/engine/classify.ts"
+
+const headers = { "retry-after": "7", "x-should-retry": "false" }
+const response = { status: 503, headers }
+
+const request = HttpClientRequest.get("http://localhost/")
+const ofHttp = new HttpClientError.HttpClientError({
+  reason: new HttpClientError.StatusCodeError({
+    request,
+    response: HttpClientResponse.fromWeb(request, new Response(null, response))
+  })
+})
+const ofRpc = new RpcClientError.RpcClientError({
+  reason: HttpClientError.HttpClientErrorSchema.fromHttpClientError(ofHttp)
+})
+
+const errors: ReadonlyArray<readonly [what: string, error: unknown]> = [
+  ["is a response itself", response],
+  ["has a response", { response }],
+  ["has a response of an AWS client", { $response: response }],
+  ["has a cause with a response", { cause: { response } }],
+  ["is of Effect's HttpClient", ofHttp],
+  ["is of Effect's RpcClient, over HTTP", ofRpc]
+]
+
+describe.each(errors)("An error that %s", (_, error) => {
+  it("says how long to wait, that the request must not be repeated, and that the server is overloaded", () => {
+    assert.strictEqual(hintOfError(error, 0), 7_000)
+    assert.isTrue(forbidsRetry(error))
+    assert.strictEqual(endingOf(Outcome.failure(), Exit.fail(error)), "Refused")
+  })
+})
+
+const timeout = { _tag: "TimeoutError" }
+
+describe.each([
+  ["is one", timeout],
+  ["has one as its cause", { cause: timeout }],
+  ["has a reason with one as its cause", { reason: { cause: timeout } }]
+] as const)("A timeout, if the error %s,", (_, error) => {
+  it("is a timeout for the limit, and says nothing about waiting and repeating", () => {
+    assert.strictEqual(endingOf(Outcome.failure(), Exit.fail(error)), "TimedOut")
+    assert.isUndefined(hintOfError(error, 0))
+    assert.isFalse(forbidsRetry(error))
+  })
+})
