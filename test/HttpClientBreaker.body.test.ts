@@ -2,7 +2,7 @@ import { createServer, type ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
 import { NodeHttpClient } from "@effect/platform-node"
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, Fiber, Layer, Schema, Stream } from "effect"
+import { Deferred, Effect, Exit, Fiber, Layer, Schema, Stream } from "effect"
 import { FetchHttpClient, HttpClient, HttpClientResponse, HttpIncomingMessage } from "effect/http"
 import { TestClock } from "effect/testing"
 import { BreakerPolicy, BreakerStore, CircuitBreaker, Outcome, Trip } from "effect-fuse"
@@ -67,6 +67,15 @@ const server = Effect.acquireRelease(
 
 type Response = HttpClientResponse.HttpClientResponse
 
+/** Reads the first part of a stream, and is interrupted. */
+const interrupted = (stream: Response["stream"]) =>
+  Effect.gen(function* () {
+    const first = yield* Deferred.make<void>()
+    const reader = yield* Effect.forkChild(Stream.runForEach(stream, () => Deferred.succeed(first, undefined)))
+    yield* Deferred.await(first)
+    yield* Fiber.interrupt(reader)
+  })
+
 const cases: ReadonlyArray<
   readonly [
     what: string,
@@ -92,12 +101,7 @@ const cases: ReadonlyArray<
   ["that dies, as a stream", "/dies", ({ stream }) => Stream.runDrain(stream), "failures"],
   ["that dies without a length, as a stream", "/dies-in-chunks", ({ stream }) => Stream.runDrain(stream), "failures"],
   ["of which its reader has enough", "/endless", ({ stream }) => Stream.runDrain(Stream.take(stream, 1)), "successes"],
-  [
-    "whose reader is interrupted",
-    "/endless",
-    ({ stream }) => Effect.timeoutOption(Stream.runDrain(stream), "50 millis"),
-    "ignored"
-  ],
+  ["whose reader is interrupted", "/endless", ({ stream }) => interrupted(stream), "ignored"],
   [
     "whose reader fails by himself",
     "/endless",
@@ -120,7 +124,8 @@ describe("a body that counts", () => {
     ["undici", NodeHttpClient.layerUndici],
     ["node:http", NodeHttpClient.layerNodeHttp]
   ] as const) {
-    it.live.each(cases)(`over ${name}: %s`, ([, path, read, says]) =>
+    // The time is virtual: on a busy machine, a failure is not taken for a stall of this process.
+    it.effect.each(cases)(`over ${name}: %s`, ([, path, read, says]) =>
       Effect.gen(function* () {
         const { origin } = yield* server
         const guarded = HttpClientBreaker.protect(yield* HttpClient.HttpClient, "http", { body: true, key: "one" })
@@ -229,7 +234,7 @@ describe("a body that counts", () => {
     }).pipe(Effect.provide(services))
   )
 
-  it.live("that is longer than its reader takes is an answer", () =>
+  it.effect("that is longer than its reader takes is an answer", () =>
     Effect.gen(function* () {
       const { origin } = yield* server
       const guarded = HttpClientBreaker.protect(yield* HttpClient.HttpClient, "http", { body: true, key: "one" })

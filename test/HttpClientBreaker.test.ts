@@ -53,7 +53,7 @@ describe("an HttpClient with a breaker", () => {
     ["undici", NodeHttpClient.layerUndici],
     ["node:http", NodeHttpClient.layerNodeHttp]
   ] as const) {
-    it.live(`of ${name} has a circuit for each origin, over a real socket`, () =>
+    it.effect(`of ${name} has a circuit for each origin, over a real socket`, () =>
       Effect.gen(function* () {
         const good = yield* server
         const bad = yield* server
