@@ -4,6 +4,7 @@ import { parsed } from "./ballotBoxes.ts"
 import { type DynamoTable, expression, type Item, keyOf, n, queryAll, type RequestError, s, textOf } from "./client.ts"
 import { type Hub, rollCallFrom } from "./hub.ts"
 import { deletedAt } from "./records.ts"
+import { farMillis } from "./serverClock.ts"
 
 /** The sort key of a roll call. Keys are ordered as their numbers are. */
 const rollCallKey = (seq: number): string => `l#${String(seq).padStart(16, "0")}`
@@ -19,7 +20,10 @@ export const rollCallItem = (table: DynamoTable, rollCall: RollCall, time: numbe
   }
 }
 
-/** The roll calls after `heard` that the log still has, ascending. */
+/** Roll calls that are older than this have ended, also by a clock that is behind. */
+const oldestMillis = limits.rollCallMillis + limits.logMillis + farMillis
+
+/** The roll calls after `heard` that the log still has, ascending. DynamoDB deletes ended ones hours late: the query leaves them out. */
 export const unheard = (
   table: DynamoTable,
   hub: Hub,
@@ -27,6 +31,7 @@ export const unheard = (
   time: number
 ): Effect.Effect<ReadonlyArray<RollCall>, RequestError> => {
   if (hub.head <= heard) return Effect.succeed([])
+  const from = Math.min(hub.head, Math.max(heard + 1, Math.floor((time - oldestMillis) * 1_000)))
   const items = queryAll(
     table,
     {
@@ -35,7 +40,7 @@ export const unheard = (
       ExpressionAttributeNames: expression("#pk #sk #end"),
       ExpressionAttributeValues: {
         ":pk": s(table.prefix),
-        ":from": s(rollCallKey(heard + 1)),
+        ":from": s(rollCallKey(from)),
         ":to": s(rollCallKey(hub.head)),
         ":time": n(time)
       }
