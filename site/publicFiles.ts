@@ -76,6 +76,22 @@ const copyReference = (): void => {
   }
 }
 
+/** The playground also works without the site, so only the copy leads back to it. */
+const copyPlayground = (): void => {
+  cpSync(playgroundFolder, join(publicFolder, "playground"), { recursive: true })
+  const html = readFileSync(join(playgroundFolder, "index.html"), "utf8")
+  const style = '<link rel="stylesheet" href="./site.css">'
+  const back = '<nav class="site"><a href="../index.html">Documentation</a></nav>'
+  write("playground/index.html", html.replace("</head>", `${style}</head>`).replace("<body>", `<body>${back}`))
+  // A file, because the policy of the page forbids styles in elements.
+  write(
+    "playground/site.css",
+    `.site { max-width: 1240px; margin: 0 auto; padding: 0.75rem 1.25rem 0 }
+.site a { color: var(--accent); text-decoration: underline }
+`
+  )
+}
+
 /** The files of Mermaid that its package has built for browsers. A page loads only those of its kinds of diagrams. */
 const copyMermaid = (): void => {
   const from = join(root, "node_modules/mermaid/dist")
@@ -97,5 +113,5 @@ export const writePublicFiles = (): void => {
   }
   copyMermaid()
   if (isBuilt(referenceFolder)) copyReference()
-  if (isBuilt(playgroundFolder)) cpSync(playgroundFolder, join(publicFolder, "playground"), { recursive: true })
+  if (isBuilt(playgroundFolder)) copyPlayground()
 }

@@ -297,6 +297,8 @@ describe("the built site", { tags: ["long"] }, () => {
         yield* say(() => page.waitForURL(/\/playground\/index\.html/))
         yield* say(() => page.locator("svg").first().waitFor())
       }
+      yield* say(() => page.getByRole("link", { name: "Documentation" }).click())
+      yield* say(() => page.locator(".hero h1").waitFor())
       unharmed(page)
     })
   )
