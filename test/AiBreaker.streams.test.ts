@@ -31,6 +31,20 @@ const totals = Effect.map(inspect(), ({ state, totals }) => [state, totals.succe
 
 const five = { trip: Trip.consecutive(5), cooldown: "10 seconds" } as const
 
+scenario("a stream counts once it has ended, while its scope is still open", five, function* () {
+  for (const [last, expected] of [
+    [finish, ["Closed", 1, 0, 0]],
+    [token, ["Closed", 1, 1, 0]]
+  ] as const) {
+    const queue = yield* Queue.unbounded<Part, Cause.Done>()
+    yield* Queue.offerAll(queue, [token, last])
+    yield* Queue.end(queue)
+    const reads = Effect.flatMap(Stream.toPull(parts), (pull) => Effect.exit(Effect.forever(pull)))
+    yield* Effect.provide(reads, fromQueue(queue))
+    assert.deepStrictEqual([yield* totals, (yield* inspect()).inFlight], [expected, 0])
+  }
+})
+
 describe("the timeouts of a stream", () => {
   scenario(
     "the first token has a minute by default, and parts that announce it do not extend that",

@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Deferred, Duration, Effect, Exit, Fiber, Layer, Queue, Schema, Stream } from "effect"
+import { Cause, Deferred, Duration, Effect, Exit, Fiber, Layer, Schema, Stream } from "effect"
 import { HttpClientError, HttpClientRequest, HttpClientResponse } from "effect/http"
 import { Rpc, type RpcClient, RpcClientError, RpcGroup, RpcTest } from "effect/rpc"
 import { SocketOpenError } from "effect/socket/Socket"
@@ -364,99 +364,5 @@ describe("interruption and concurrency", () => {
     )
     yield* client.AddUser({ name: "a" }, { discard: true })
     assert.deepStrictEqual(yield* totals(), success)
-  })
-})
-
-describe("streams", () => {
-  const from = (stream: Stream.Stream<string, Gone>) =>
-    RpcTest.makeClient(Users, { disableFatalDefects: true }).pipe(
-      RpcClientBreaker.protect(Users, "api"),
-      Effect.provide(usersWith({ WatchUsers: () => stream }))
-    )
-
-  scenario("a stream is one call, until it ends", quick, function* () {
-    const client = yield* from(Stream.make("a", "b", "c"))
-    assert.deepStrictEqual(yield* Stream.runCollect(client.WatchUsers(undefined)), ["a", "b", "c"])
-    assert.deepStrictEqual(yield* totals(), success)
-  })
-
-  scenario("a stream that dies half-way is a Failure", quick, function* () {
-    const client = yield* from(Stream.concat(Stream.make("a"), Stream.die("out of order")))
-    yield* Effect.exit(Stream.runDrain(client.WatchUsers(undefined)))
-    assert.deepStrictEqual(yield* totals(), failure)
-  })
-
-  scenario("a consumer that stops early is a Success, and the server stops", quick, function* () {
-    const stopped = yield* Deferred.make<void>()
-    const endless = Stream.concat(Stream.make("a"), Stream.never)
-    const client = yield* from(Stream.ensuring(endless, Deferred.succeed(stopped, undefined)))
-    assert.deepStrictEqual(yield* Stream.runCollect(Stream.take(client.WatchUsers(undefined), 1)), ["a"])
-    yield* Deferred.await(stopped)
-    assert.deepStrictEqual(yield* totals(), success)
-  })
-
-  for (const [what, stream] of [
-    ["after an element", Stream.concat(Stream.make("a"), Stream.never)],
-    ["before the first element", Stream.never]
-  ] as const) {
-    scenario(`a consumer that gives up a silent stream ${what} is Ignored`, quick, function* () {
-      const client = yield* from(stream)
-      const watching = client.WatchUsers(undefined).pipe(Stream.timeout("1 second"), Stream.runDrain)
-      const fiber = yield* Effect.forkChild(watching, { startImmediately: true })
-      yield* TestClock.adjust("2 seconds")
-      yield* Fiber.join(fiber)
-      assert.deepStrictEqual(yield* totals(), ignored)
-    })
-  }
-
-  scenario("a consumer that is interrupted is Ignored", quick, function* () {
-    const client = yield* from(Stream.never)
-    const fiber = yield* Effect.forkChild(Stream.runDrain(client.WatchUsers(undefined)), { startImmediately: true })
-    yield* Effect.yieldNow
-    yield* Fiber.interrupt(fiber)
-    assert.deepStrictEqual(yield* totals(), ignored)
-  })
-
-  scenario("a queue is a stream under the same circuit, and fails with its rejection", quick, function* () {
-    const client = yield* from(Stream.concat(Stream.make("a"), Stream.die("out of order")))
-    const first = yield* client.WatchUsers(undefined, { asQueue: true })
-    assert.strictEqual(yield* Queue.take(first), "a")
-    assert.isTrue(Exit.isFailure(yield* Effect.exit(Queue.take(first))))
-    assert.deepStrictEqual(yield* totals(), failure)
-    const second = yield* client.WatchUsers(undefined, { asQueue: true })
-    rejectionIn(yield* Effect.exit(Queue.take(second)))
-  })
-
-  scenario("the first element of a probe closes the circuit", { ...quick, cooldown: "1 millis" }, function* () {
-    const client = yield* from(Stream.concat(Stream.make("a"), Stream.never))
-    yield* CircuitBreaker.open("api")
-    yield* TestClock.adjust("10 seconds")
-    const seen = yield* Deferred.make<void>()
-    const watching = Stream.runForEach(client.WatchUsers(undefined), () => Deferred.succeed(seen, undefined))
-    yield* Effect.forkChild(watching)
-    yield* Deferred.await(seen)
-    assert.strictEqual(yield* CircuitBreaker.state("api"), "Closed")
-  })
-
-  scenario(
-    "a silent stream that is a probe gives its slot back after probeTimeout",
-    { ...quick, probeTimeout: "1 second" },
-    function* () {
-      const client = yield* from(Stream.never)
-      yield* CircuitBreaker.open("api")
-      yield* TestClock.adjust("10 seconds")
-      const fiber = yield* Effect.forkChild(Stream.runDrain(client.WatchUsers(undefined)), { startImmediately: true })
-      assert.strictEqual(rejectionIn(yield* Effect.exit(client.GetUser({ id: 1 }))).reason, "ProbesBusy")
-      yield* TestClock.adjust("1 second")
-      assert.strictEqual(yield* client.GetUser({ id: 1 }), "user 1")
-      assert.strictEqual(yield* CircuitBreaker.state("api"), "Closed")
-      yield* Fiber.interrupt(fiber)
-    }
-  )
-
-  scenario("a stream that nothing pulls takes no permit", quick, function* () {
-    const client = yield* from(Stream.make("a"))
-    client.WatchUsers(undefined)
-    assert.deepStrictEqual(yield* CircuitBreaker.list, [])
   })
 })

@@ -43,7 +43,6 @@ const announcing: ReadonlySet<string> = new Set([
 /** The state of one stream under its circuit. */
 class Streamed {
   private readonly permit: Call
-  private readonly classify: NonNullable<Subject["classify"]>
   private readonly runsTools: boolean
   private readonly tokens: Tokens
   /** The running tools. While tools run, the stream is silent, and the provider is not the cause. */
@@ -51,13 +50,10 @@ class Streamed {
   private hasToken = false
   private hasFinished = false
   private refused: Outcome.Outcome | undefined
-  private broke: Exit.Exit<unknown, unknown> | undefined
-  private ended = false
   waitedMillis = 0
 
-  constructor(permit: Call, classify: NonNullable<Subject["classify"]>, runsTools: boolean, tokens: Tokens) {
+  constructor(permit: Call, runsTools: boolean, tokens: Tokens) {
     this.permit = permit
-    this.classify = classify
     this.runsTools = runsTools
     this.tokens = tokens
   }
@@ -106,30 +102,25 @@ class Streamed {
     return counted === undefined || settled === undefined ? (counted ?? settled) : Effect.andThen(counted, settled)
   }
 
-  left(exit: Exit.Exit<unknown, unknown>): void {
-    if (exit._tag === "Success") return
-    if (Pull.isDoneCause(exit.cause)) this.ended = true
-    else if (!Cause.hasInterruptsOnly(exit.cause)) this.broke = exit
+  /** Settles the call if the stream has ended. It does not wait for the scope of the stream, which may stay open long after that. */
+  left(exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> | undefined {
+    if (exit._tag === "Success") return undefined
+    if (Pull.isDoneCause(exit.cause)) return this.permit.settleAs(this.outcome(unfinished))
+    return Cause.hasInterruptsOnly(exit.cause) ? undefined : this.permit.settle(exit)
   }
 
-  /** Settles the call after the stream has ended or its consumer has stopped. */
-  settle(consumer: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
-    const { broke, permit } = this
-    if (broke !== undefined) {
-      const outcome = this.classify(broke)
-      const settled = (one: Outcome.Outcome) => permit.settleAs(one, broke) ?? Effect.void
-      return Effect.isEffect(outcome) ? Effect.flatMap(outcome, settled) : settled(outcome)
-    }
-    return permit.settleAs(this.outcome(consumer)) ?? Effect.void
+  /** Settles the call of a consumer that has stopped before the end of the stream. */
+  abandoned(consumer: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
+    const isAnswered = this.hasToken && consumer._tag === "Success"
+    return this.permit.settleAs(this.outcome(isAnswered ? Outcome.success : Outcome.ignored)) ?? Effect.void
   }
 
-  private outcome(consumer: Exit.Exit<unknown, unknown>): Outcome.Outcome {
-    if (this.refused !== undefined) return this.refused
-    if (this.hasFinished) return Outcome.success
-    if (this.ended) return Outcome.failure({ detail: "the stream ended without its finish part" })
-    return this.hasToken && consumer._tag === "Success" ? Outcome.success : Outcome.ignored
+  private outcome(otherwise: Outcome.Outcome): Outcome.Outcome {
+    return this.refused ?? (this.hasFinished ? Outcome.success : otherwise)
   }
 }
+
+const unfinished = Outcome.failure({ detail: "the stream ended without its finish part" })
 
 /** Runs a stream of a model under a circuit, from the first pull until the stream ends or its consumer stops. */
 export const watched = <Part extends StreamedPart>(
@@ -144,9 +135,9 @@ export const watched = <Part extends StreamedPart>(
       Effect.acquireRelease(
         Effect.map(
           Effect.mapError(admitAs(subject, Infinity), (open) => rejectedBy(method, open)),
-          (permit) => new Streamed(permit, subject.classify as NonNullable<Subject["classify"]>, runsTools, tokens)
+          (permit) => new Streamed(permit, runsTools, tokens)
         ),
-        (streamed, exit) => streamed.settle(exit)
+        (streamed, exit) => streamed.abandoned(exit)
       ),
       (streamed) =>
         Stream.transformPull(stream, (pull) =>
@@ -157,10 +148,11 @@ export const watched = <Part extends StreamedPart>(
               const millis = streamed.patience(limits)
               const late = () => Effect.fail(streamed.late(limits))
               const timed = millis === Infinity ? pull : timeoutOrElse(pull, millis, late)
-              const noted = Effect.onExit(timed, (exit) => Effect.sync(() => streamed.left(exit)))
+              const noted = Effect.onExitPrimitive(timed, (exit) => streamed.left(exit))
               return Effect.flatMap(noted, (parts) => {
                 streamed.waitedMillis += loop.now() - began
-                return Effect.as(streamed.arrived(parts) ?? Effect.void, parts)
+                const counted = streamed.arrived(parts)
+                return counted === undefined ? Effect.succeed(parts) : Effect.as(Effect.uninterruptible(counted), parts)
               })
             })
           )

@@ -206,7 +206,6 @@ const protection = (
             key: decodeArgument(operation, "key", optional(textOrEmpty), key({ procedure, payload }))
           })
         : () => subject,
-    classify: read,
     sendsDeadline: options.deadline === true,
     run
   }

@@ -8,7 +8,6 @@ import * as RpcSchema from "effect/rpc/RpcSchema"
 import * as Stream from "effect/Stream"
 import type { BreakerStore } from "../breaker/BreakerStore.ts"
 import type { Subject } from "../breaker/protect.ts"
-import type { Classify } from "../engine/classify.ts"
 import type { AnyEffect } from "../engine/timeout.ts"
 import { headersOf } from "../http/deadlineHeaders.ts"
 import { deadlineOf } from "../shapes/currentDeadline.ts"
@@ -33,7 +32,6 @@ type Method = (payload: unknown, options?: CallOptions) => unknown
 export interface ClientProtection {
   /** The subject of a call. */
   readonly subjectOf: (procedure: string, payload: unknown) => Subject
-  readonly classify: Classify
   readonly sendsDeadline: boolean
   /** Runs a call that has one answer. */
   readonly run: (call: AnyEffect, subject: Subject, procedure: string) => AnyEffect
@@ -73,12 +71,7 @@ const calling =
   }
 
 const streaming =
-  (
-    procedure: string,
-    method: Method,
-    { classify, sendsDeadline, subjectOf }: ClientProtection,
-    within: Within
-  ): Method =>
+  (procedure: string, method: Method, { sendsDeadline, subjectOf }: ClientProtection, within: Within): Method =>
   (payload, options) => {
     const { asQueue = false, ...others } = options ?? {}
     const stream = Stream.unwrap(
@@ -86,7 +79,7 @@ const streaming =
         const answer = sendsDeadline ? sending(method, payload, others, fiber) : method(payload, others)
         const elements = answer as Stream.Stream<unknown, unknown>
         const noted = sendsDeadline ? Stream.mapError(elements, noteGivenUp(fiber)) : elements
-        return Effect.succeed(watched(noted, subjectOf(procedure, payload), classify))
+        return Effect.succeed(watched(noted, subjectOf(procedure, payload)))
       })
     )
     const guarded = Stream.updateContext(
