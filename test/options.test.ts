@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Stream } from "effect"
 import { HttpClient } from "effect/http"
 import { RpcGroup } from "effect/rpc"
+import { Activity } from "effect/workflow"
 import {
   Backoff,
   BreakerPolicy,
@@ -17,6 +18,7 @@ import * as AiBreaker from "effect-fuse/ai/AiBreaker"
 import { AuditTrail, Snapshots } from "effect-fuse/audit"
 import * as BreakerMetrics from "effect-fuse/BreakerMetrics"
 import * as Dashboard from "effect-fuse/Dashboard"
+import * as DynamoStore from "effect-fuse/DynamoStore"
 import * as EffectCircuitBreaker from "effect-fuse/EffectCircuitBreaker"
 import { BreakerRoutes, HttpClientBreaker, HttpServerBreaker } from "effect-fuse/http"
 import * as Operator from "effect-fuse/Operator"
@@ -27,6 +29,7 @@ import { RpcClientBreaker, RpcServerBreaker } from "effect-fuse/rpc"
 import * as Simulator from "effect-fuse/Simulator"
 import * as SqlStore from "effect-fuse/SqlStore"
 import { CircuitTest, Dependency, SharedStoreContract, TestFleet } from "effect-fuse/testing"
+import { ActivityBreaker } from "effect-fuse/workflow"
 import { publicModules, withoutComments } from "./support/sources.ts"
 
 // biome-ignore lint/suspicious/noExplicitAny: what a caller without types might write
@@ -54,6 +57,8 @@ const fn = async () => 1
 const breaker = createBreaker(fn)
 const manager = createManager()
 const release = () => Effect.void
+const activity = Activity.make({ name: "charge", execute: Effect.void })
+const dynamo = { send: () => Promise.reject(new Error("unused")) } as never
 
 const ofTarget: ReadonlyArray<Wrong> = [["key", 7]]
 const ofPolicy: ReadonlyArray<Wrong> = [
@@ -94,6 +99,12 @@ const ofTables: ReadonlyArray<Wrong> = [
   ["schema", ""]
 ]
 const ofSql: ReadonlyArray<Wrong> = [...ofTables, ["migrate", 1], ["pollInterval", 0]]
+const ofDynamo: ReadonlyArray<Wrong> = [
+  ["client", {}],
+  ["table", "a b"],
+  ["prefix", "a b"],
+  ["pollInterval", 0]
+]
 const ofBulkhead: ReadonlyArray<Wrong> = [
   ["concurrency", 0],
   ["concurrency", undefined],
@@ -360,6 +371,14 @@ const rows: Readonly<Record<string, Row>> = {
     call: (o) => JobBreaker.take(queue, "api", () => Effect.void, o),
     wrong: [...ofSubject, ...ofDelays]
   },
+  "ActivityBreaker.protect": {
+    call: (o) => ActivityBreaker.protect(activity, "api", o),
+    wrong: [...ofSubject, ...ofDelays, ["maxWait", -1]]
+  },
+  "ActivityBreaker.waitDurably": {
+    call: (o) => ActivityBreaker.waitDurably(activity, o),
+    wrong: [...ofDelays, ["maxWait", -1]]
+  },
   "StreamBreaker.mapEffect": {
     call: (o) => StreamBreaker.mapEffect(Stream.empty, "api", () => Effect.void, o),
     wrong: [...ofSubject, ["concurrency", 0], ["unordered", 1], ["retry", 5], ["retry.times", { times: -1 }]]
@@ -391,6 +410,25 @@ const rows: Readonly<Record<string, Row>> = {
   "SqlStore.layerConnect": {
     call: (o) => SqlStore.layerConnect(Layer.empty as never, o),
     wrong: [...ofSql, ...ofShared]
+  },
+  "DynamoStore.createTable": {
+    call: DynamoStore.createTable,
+    right: { client: dynamo, table: "circuits" },
+    wrong: [
+      ["client", {}],
+      ["table", "a b"]
+    ]
+  },
+  "DynamoStore.make": { call: DynamoStore.make, right: { client: dynamo, table: "circuits" }, wrong: ofDynamo },
+  "DynamoStore.layer": {
+    call: DynamoStore.layer,
+    right: { client: dynamo, table: "circuits" },
+    wrong: [...ofDynamo, ...ofShared]
+  },
+  "DynamoStore.layerConfig": {
+    call: DynamoStore.layerConfig,
+    right: { table: "circuits" },
+    wrong: [...ofDynamo.slice(1), ...ofShared]
   },
   "AuditTrail.layer": {
     call: AuditTrail.layer,
@@ -540,7 +578,8 @@ const rows: Readonly<Record<string, Row>> = {
     right: { access: () => Effect.succeed({ see: true, steer: false }) },
     wrong: [
       ["path", "circuits"],
-      ["access", true]
+      ["access", true],
+      ["links", { Metrics: "javascript:alert(1)" }]
     ]
   },
   "Dependency.make": {
