@@ -121,13 +121,21 @@ const hintOfResponse = (response: unknown, now: number): number | undefined => {
   return parseRetryAfter(headers, now, typeof status === "number" ? status : undefined)
 }
 
+/** The error of the `HttpClient` that failed the transport of an RPC client. All other errors are returned unchanged. */
+const ofTransport = (error: unknown): unknown => {
+  if (!isRecord(error) || error["_tag"] !== "RpcClientError") return error
+  const { reason } = error
+  return isRecord(reason) && reason["_tag"] === "HttpError" && isRecord(reason["cause"]) ? reason["cause"] : error
+}
+
 /**
  * How long an error asks clients to wait, in milliseconds: the longer of its `retryAfter` (a duration, milliseconds, or the text of a
  * `Retry-After` header) and the wait in its response headers (`headers`, `response.headers`, `$response.headers`), as errors of HTTP
  * clients have them. If the error has neither, its `cause` is read. `undefined` if the cause has neither.
  */
-export const hintOfError = (error: unknown, now: number): number | undefined => {
+export const hintOfError = (given: unknown, now: number): number | undefined => {
   try {
+    const error = ofTransport(given)
     if (!isRecord(error)) return undefined
     const reason = aiReason(error)
     if (reason !== undefined) {
@@ -155,15 +163,16 @@ const forbids = (value: unknown): boolean => {
 }
 
 /** Whether the response of an error says that the request must not be repeated. */
-export const forbidsRetry = (error: unknown): boolean =>
-  safely(
-    () =>
+export const forbidsRetry = (given: unknown): boolean =>
+  safely(() => {
+    const error = ofTransport(given)
+    return (
       isRecord(error) &&
       [error, error["response"], error["$response"], error["cause"]].some(
         (one) => forbids(one) || (isRecord(one) && forbids(one["response"]))
-      ),
-    false
-  )
+      )
+    )
+  }, false)
 
 export const hintOf = (exit: Exit.Exit<unknown, unknown>, now: number): number | undefined => {
   if (exit._tag === "Success") {
@@ -196,7 +205,8 @@ const isTimeout = (error: unknown): boolean =>
   isRecord(error) &&
   (error["_tag"] === "TimeoutError" || error["name"] === "TimeoutError" || error["code"] === "ETIMEDOUT")
 
-const endingOfError = (error: unknown): Ending => {
+const endingOfError = (given: unknown): Ending => {
+  const error = ofTransport(given)
   if (!isRecord(error)) return "Neutral"
   // An error of Effect's `HttpClient` has its response, or the error of the platform, in its reason.
   const reason = isRecord(error["reason"]) ? error["reason"] : {}
