@@ -1,5 +1,6 @@
 import { assert, describe } from "@effect/vitest"
 import { Deferred, Duration, Effect, Exit, Fiber, Stream } from "effect"
+import { HttpClientError, HttpClientRequest, HttpClientResponse } from "effect/http"
 import { type RpcClient, RpcClientError, RpcTest } from "effect/rpc"
 import { SocketOpenError } from "effect/socket/Socket"
 import { TestClock } from "effect/testing"
@@ -14,6 +15,16 @@ const refused = new RpcClientError.RpcClientError({
   reason: new SocketOpenError({ kind: "Unknown", cause: "refused" })
 })
 const down = Exit.fail(refused)
+const request = HttpClientRequest.post("http://users.test/rpc")
+const gateway = (headers: Readonly<Record<string, string>>) => {
+  const response = HttpClientResponse.fromWeb(request, new Response(null, { status: 503, headers }))
+  const error = new HttpClientError.HttpClientError({
+    reason: new HttpClientError.StatusCodeError({ request, response })
+  })
+  return Exit.fail(
+    new RpcClientError.RpcClientError({ reason: HttpClientError.HttpClientErrorSchema.fromHttpClientError(error) })
+  )
+}
 const unavailable = (fields: { readonly retryable: boolean; readonly retryAfter?: Duration.Duration }) =>
   Exit.fail(new RpcServerBreaker.ServiceUnavailable({ reason: "CircuitOpen", service: "database", ...fields }))
 const answer = Exit.succeed("user 1")
@@ -82,6 +93,18 @@ describe("the standard client", () => {
       { retry: { while: () => true } }
     ],
     [
+      "does not retry if the response of a gateway asks for more than 10 seconds",
+      [gateway({ "retry-after": "11" }), answer],
+      1,
+      "RpcClientError"
+    ],
+    [
+      "does not retry if the response of a gateway forbids it",
+      [gateway({ "x-envoy-overloaded": "true" }), answer],
+      1,
+      "RpcClientError"
+    ],
+    [
       "retries what `while` says",
       [Exit.fail(new NotFound({ id: 1 })), answer],
       2,
@@ -103,15 +126,20 @@ describe("the standard client", () => {
     })
   }
 
-  scenario("waits as long as the server asks before it retries", calm, function* () {
-    const { seen, self } = answering(unavailable({ retryable: true, retryAfter: Duration.seconds(9) }), answer)
-    const client = yield* self.pipe(RpcClientBreaker.standard(Users, "api", idempotent))
-    const fiber = yield* Effect.forkChild(client.GetUser({ id: 1 }))
-    yield* TestClock.adjust("8 seconds")
-    assert.strictEqual(seen.length, 1)
-    yield* TestClock.adjust("1 second")
-    assert.strictEqual(yield* Fiber.join(fiber), "user 1")
-  })
+  for (const [source, failed] of [
+    ["server", unavailable({ retryable: true, retryAfter: Duration.seconds(9) })],
+    ["response of a gateway", gateway({ "retry-after": "9" })]
+  ] as const) {
+    scenario(`waits as long as the ${source} asks before it retries`, calm, function* () {
+      const { seen, self } = answering(failed, answer)
+      const client = yield* self.pipe(RpcClientBreaker.standard(Users, "api", idempotent))
+      const fiber = yield* Effect.forkChild(client.GetUser({ id: 1 }))
+      yield* TestClock.adjust("8 seconds")
+      assert.strictEqual(seen.length, 1)
+      yield* TestClock.adjust("1 second")
+      assert.strictEqual(yield* Fiber.join(fiber), "user 1")
+    })
+  }
 
   scenario("stops its retries when the circuit opens", { ...calm, trip: Trip.consecutive(2) }, function* () {
     const { seen, self } = answering(down)

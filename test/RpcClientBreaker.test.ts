@@ -198,6 +198,8 @@ describe("a limit begins if the server is overloaded:", () => {
     ["an open circuit", unavailable("CircuitOpen"), true],
     ["a full bulkhead", unavailable("BulkheadFull"), true],
     ["a timeout", new Cause.TimeoutError(), true],
+    ["HTTP 503 of the transport", status(503), true],
+    ["HTTP 500 of the transport", status(500), false],
     ["a deadline that the server has not met", unavailable("DeadlineExceeded"), false],
     ["no connection", transport(new SocketOpenError({ kind: "Unknown", cause: "" })), false]
   ] as const

@@ -38,10 +38,21 @@ describe.each(errors)("An error that %s", (_, error) => {
 
 const timeout = { _tag: "TimeoutError" }
 
+const circular: { cause?: unknown; reason?: unknown } = {}
+circular.cause = circular
+circular.reason = circular
+
+it("An error that is its own cause says nothing", () => {
+  assert.isUndefined(hintOfError(circular, 0))
+  assert.isFalse(forbidsRetry(circular))
+  assert.strictEqual(endingOf(Outcome.failure(), Exit.fail(circular)), "Neutral")
+})
+
 describe.each([
   ["is one", timeout],
   ["has one as its cause", { cause: timeout }],
-  ["has a reason with one as its cause", { reason: { cause: timeout } }]
+  ["has a reason with one as its cause", { reason: { cause: timeout } }],
+  ["is of Effect's RpcClient, and its transport timed out", { reason: { cause: { cause: timeout } } }]
 ] as const)("A timeout, if the error %s,", (_, error) => {
   it("is a timeout for the limit, and says nothing about waiting and repeating", () => {
     assert.strictEqual(endingOf(Outcome.failure(), Exit.fail(error)), "TimedOut")

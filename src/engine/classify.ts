@@ -122,13 +122,13 @@ const hintOfResponse = (response: unknown, now: number): number | undefined => {
 }
 
 /**
- * The objects in which an error may carry the answer of a server: the error, its `cause`, and the `reason` that many errors of Effect have,
- * with its cause.
+ * The objects in which an error may carry the answer of a server: the error, its `cause`, the `reason` that many errors of Effect have, and
+ * theirs. An error of an RPC client over HTTP has the response in the cause of its reason, or a timeout in the cause of that.
  */
-const carriers = (error: { readonly [name: string]: unknown }) => {
-  const { cause, reason } = error
-  return [error, cause, reason, isRecord(reason) ? reason["cause"] : undefined].filter(isRecord)
-}
+const carriers = (error: unknown, depth = 3): ReadonlyArray<{ readonly [name: string]: unknown }> =>
+  isRecord(error)
+    ? [error, ...(depth === 0 ? [] : [error["cause"], error["reason"]].flatMap((one) => carriers(one, depth - 1)))]
+    : []
 
 /** Returns the first result that is not `undefined`. */
 const firstOf = <A, B>(all: ReadonlyArray<A>, f: (one: A) => B | undefined): B | undefined => {

@@ -165,8 +165,7 @@ export interface StandardOptions<Rpcs extends Rpc.Any> extends Options<Rpcs> {
  *
  * @category classifiers
  */
-export const classify: (exit: Exit.Exit<unknown, unknown>) => Outcome.Outcome | Effect.Effect<Outcome.Outcome> =
-  reading(undefined)
+export const classify: (exit: Exit.Exit<unknown, unknown>) => Outcome.Outcome = reading(undefined)
 
 // ---- Circuits -------------------------------------------------------------------------------------------------------
 

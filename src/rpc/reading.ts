@@ -1,17 +1,13 @@
 import * as Cause from "effect/Cause"
-import type * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as HttpClientError from "effect/http/HttpClientError"
 import { RpcClientError } from "effect/rpc/RpcClientError"
 import * as SchemaIssue from "effect/SchemaIssue"
 import { isRecord } from "../core/fields.ts"
 import * as Outcome from "../core/Outcome.ts"
-import type { Classify } from "../engine/classify.ts"
-import { classify as classifyHttp } from "../http/HttpClientBreaker.ts"
+import { defaultOutcome } from "../engine/classify.ts"
 import { isRejection, safely } from "../shapes/rejections.ts"
 import { isServiceUnavailable, type ServiceUnavailable } from "./unavailable.ts"
-
-type OutcomeRead = Outcome.Outcome | Effect.Effect<Outcome.Outcome>
 
 const plainFailure = Outcome.failure()
 
@@ -19,17 +15,17 @@ const plainFailure = Outcome.failure()
 const ofUnavailable = ({ reason }: ServiceUnavailable): Outcome.Outcome =>
   Outcome.failure({ detail: `ServiceUnavailable (${reason})`, overload: reason !== "DeadlineExceeded" })
 
-/** An error of the transport. If its `HttpClient` failed, its outcome is that of `HttpClientBreaker`. */
-const ofTransport = ({ reason }: RpcClientError): OutcomeRead => {
+/** An error of the transport. If its `HttpClient` failed, its outcome is that of `HttpClientBreaker`. The circuit reads `Retry-After` from it. */
+const ofTransport = ({ reason }: RpcClientError): Outcome.Outcome => {
   if (reason._tag !== "HttpError" || !isRecord(reason.cause) || typeof reason.cause["_tag"] !== "string") {
     return plainFailure
   }
   const error = new HttpClientError.HttpClientError({ reason: reason.cause as never })
-  return classifyHttp(Exit.fail(error))
+  return defaultOutcome(Exit.fail(error))
 }
 
 /** A typed error is an answer of the server, unless `isFailure` says otherwise. */
-const ofError = (error: unknown, isFailure: ((error: never) => boolean) | undefined): OutcomeRead => {
+const ofError = (error: unknown, isFailure: ((error: never) => boolean) | undefined): Outcome.Outcome => {
   if (error instanceof RpcClientError) return ofTransport(error)
   if (isServiceUnavailable(error)) return ofUnavailable(error)
   if (Cause.isTimeoutError(error)) return plainFailure
@@ -43,8 +39,8 @@ const ofDefect = (defect: unknown): Outcome.Outcome =>
 
 /** Classifies the end of a call. */
 export const reading =
-  (isFailure: ((error: never) => boolean) | undefined): Classify =>
-  (exit) => {
+  (isFailure: ((error: never) => boolean) | undefined) =>
+  (exit: Exit.Exit<unknown, unknown>): Outcome.Outcome => {
     if (exit._tag === "Success") return Outcome.success
     let found: Outcome.Outcome | undefined
     for (const reason of exit.cause.reasons) {
@@ -53,7 +49,7 @@ export const reading =
         continue
       }
       const read = reason._tag === "Die" ? ofDefect(reason.defect) : ofError(reason.error, isFailure)
-      if (!("_tag" in read) || read._tag === "Failure") return read
+      if (read._tag === "Failure") return read
       if (found?._tag !== "Success") found = read
     }
     return found ?? plainFailure
@@ -62,6 +58,5 @@ export const reading =
 /** Whether a later call may succeed: the error is a Failure of the service, and the service does not forbid retries. */
 export const isTransient = (error: unknown): boolean => {
   if (isServiceUnavailable(error) && !error.retryable) return false
-  const read = ofError(error, undefined)
-  return !("_tag" in read) || read._tag === "Failure"
+  return ofError(error, undefined)._tag === "Failure"
 }
