@@ -7,6 +7,7 @@ import { dynamoProxy } from "./support/dynamoProxy.ts"
 import { circuitsTable, dynamoClient, dynamoTable } from "./support/dynamoServer.ts"
 import { cast as anyCast, circuits, exchanged, swap } from "./support/exchanges.ts"
 import { ofFile } from "./support/ofFile.ts"
+import { until } from "./support/redisFleet.ts"
 import { live } from "./support/redisLive.ts"
 
 const server = ofFile(dynamoTable)
@@ -107,6 +108,12 @@ describe("the requests", () => {
       Effect.gen(function* () {
         proxy.passed.length = 0
         yield* effect
+        // The items of circuits are written after the answer.
+        const isCommitted = proxy.passed.some(({ input }) => input.includes(":was"))
+        yield* until(
+          "the turn is carried out",
+          Effect.sync(() => !isCommitted || proxy.passed.some(({ input }) => input.includes("REMOVE #p")))
+        )
         const counts = new Map<string, number>()
         for (const { kind, status } of proxy.passed) {
           assert.strictEqual(status, 200, kind)

@@ -8,6 +8,7 @@ import { ServerClock } from "../src/dynamo/serverClock.ts"
 import { storeOn } from "../src/dynamo/store.ts"
 import { cast, exchanged, swap } from "./support/exchanges.ts"
 import { alteredText, runs } from "./support/garbage.ts"
+import { until } from "./support/redisFleet.ts"
 import { Table } from "./support/simulation/dynamo.ts"
 
 /** Stores on a table in memory, with a clock that the test sets. */
@@ -32,7 +33,15 @@ const made = () => {
       yield* effect
       return [...sent]
     })
-  return { table, time, open, during }
+  /** An exchange, and what it does after its answer. */
+  const exchange = (store: SharedStore.SharedStore, request: Partial<SharedStore.Exchange>) =>
+    Effect.tap(exchanged(store, request), () =>
+      until(
+        "the turn is carried out",
+        Effect.sync(() => table.items.get("hub")?.["p"] === undefined)
+      )
+    )
+  return { table, time, open, during, exchange }
 }
 
 const names = (store: SharedStore.SharedStore) =>
@@ -41,12 +50,12 @@ const names = (store: SharedStore.SharedStore) =>
 describe("a page", () => {
   it.live("asks the index only for what is new", () =>
     Effect.gen(function* () {
-      const { during, open } = made()
+      const { during, exchange, open } = made()
       const [writer, reader] = [open(), open()]
-      yield* exchanged(writer, { swaps: [swap({ circuit: "a" }), swap({ circuit: "b" })] })
+      yield* exchange(writer, { swaps: [swap({ circuit: "a" }), swap({ circuit: "b" })] })
       assert.deepStrictEqual(yield* during(names(reader)), ["GetItem", "Query"])
       assert.deepStrictEqual(yield* during(names(reader)), ["GetItem"])
-      yield* exchanged(writer, { swaps: [swap({ circuit: "c" })] })
+      yield* exchange(writer, { swaps: [swap({ circuit: "c" })] })
       assert.deepStrictEqual(yield* during(names(reader)), ["GetItem", "Query"])
       assert.deepStrictEqual(yield* names(reader), [3, "a", "b", "c"])
     })
@@ -54,9 +63,9 @@ describe("a page", () => {
 
   it.live("has no record that has ended, although DynamoDB has not deleted its item", () =>
     Effect.gen(function* () {
-      const { open, table, time } = made()
+      const { exchange, open, table, time } = made()
       const [writer, reader] = [open(), open()]
-      yield* exchanged(writer, { swaps: [swap({ circuit: "a", ttl: 1_000 }), swap({ circuit: "b", ttl: undefined })] })
+      yield* exchange(writer, { swaps: [swap({ circuit: "a", ttl: 1_000 }), swap({ circuit: "b", ttl: undefined })] })
       assert.deepStrictEqual(yield* names(reader), [2, "a", "b"])
       time.now += 1_000
       assert.isTrue(table.items.has("c#a"))
@@ -67,11 +76,11 @@ describe("a page", () => {
 
   it.live("shows for an hour that a circuit is no longer listed", () =>
     Effect.gen(function* () {
-      const { open, time } = made()
+      const { exchange, open, time } = made()
       const [writer, reader] = [open(), open()]
-      const { swaps } = yield* exchanged(writer, { swaps: [swap({ circuit: "a" })] })
+      const { swaps } = yield* exchange(writer, { swaps: [swap({ circuit: "a" })] })
       const expectedEpoch = swaps[0]?.record?.epoch ?? 0
-      const { swaps: next } = yield* exchanged(writer, {
+      const { swaps: next } = yield* exchange(writer, {
         swaps: [swap({ circuit: "a", expectedEpoch, listed: false })]
       })
       const since = next[0]?.record?.epoch ?? 0
@@ -85,9 +94,9 @@ describe("a page", () => {
 
   it.live("finds within five minutes that an administrator has deleted an item", () =>
     Effect.gen(function* () {
-      const { open, table, time } = made()
+      const { exchange, open, table, time } = made()
       const [writer, reader] = [open(), open()]
-      yield* exchanged(writer, { swaps: [swap({ circuit: "a", ttl: undefined })] })
+      yield* exchange(writer, { swaps: [swap({ circuit: "a", ttl: undefined })] })
       assert.deepStrictEqual(yield* names(reader), [1, "a"])
       table.items.delete("c#a")
       time.now += 300_000
@@ -97,13 +106,13 @@ describe("a page", () => {
 
   it.live("of another table has nothing of the one before", () =>
     Effect.gen(function* () {
-      const { open, table, time } = made()
+      const { exchange, open, table, time } = made()
       const [writer, reader] = [open(), open()]
-      yield* exchanged(writer, { swaps: [swap({ circuit: "a" })] })
+      yield* exchange(writer, { swaps: [swap({ circuit: "a" })] })
       assert.deepStrictEqual(yield* names(reader), [1, "a"])
       table.items.clear()
       time.now += 10
-      yield* exchanged(open(), { voter: "w", swaps: [swap({ circuit: "b" })] })
+      yield* exchange(open(), { voter: "w", swaps: [swap({ circuit: "b" })] })
       assert.deepStrictEqual(yield* names(reader), [1, "b"])
     })
   )
@@ -112,13 +121,13 @@ describe("a page", () => {
 describe("the log of roll calls", () => {
   it.live("is read from the oldest entry on that can still count", () =>
     Effect.gen(function* () {
-      const { open, table, time } = made()
+      const { exchange, open, table, time } = made()
       const store = open()
-      const call = (circuit: string) => exchanged(store, { casts: [cast({ circuit, roll: 3_600_000 })] })
+      const call = (circuit: string) => exchange(store, { casts: [cast({ circuit, roll: 3_600_000 })] })
       yield* call("old")
       time.now += 3_700_000
       yield* call("new")
-      const { rollCalls } = yield* exchanged(store, { heard: 0 })
+      const { rollCalls } = yield* exchange(store, { heard: 0 })
       assert.deepStrictEqual(
         rollCalls.map(({ circuit }) => circuit),
         ["new"]

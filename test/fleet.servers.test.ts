@@ -184,7 +184,7 @@ describe("many circuits that fail at once open for all processes, and no process
     ["Redis", 1_000, () => onRedis()],
     ["PostgreSQL", 300, postgres],
     ["MariaDB", 300, databases.MariaDB],
-    ["DynamoDB", 100, () => onDynamo()]
+    ["DynamoDB", 50, () => onDynamo()]
   ]
   for (const [name, count, place] of places) {
     live(

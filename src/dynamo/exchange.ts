@@ -30,11 +30,19 @@ const concurrency = 16
 
 const mostBytes = 380_000
 
+/** The answer to an exchange, which has happened, and what is left to do for it. */
+export interface Answered {
+  readonly answer: ExchangeAnswer
+  /** Without this, the next turn does it. */
+  readonly follow?: Effect.Effect<void, RequestError>
+}
+
 /** Carries out an exchange. */
-export const exchange = (session: HubSession, request: Exchange): Effect.Effect<ExchangeAnswer, ExchangeFailure> => {
+export const exchange = (session: HubSession, request: Exchange): Effect.Effect<Answered, ExchangeFailure> => {
   const isHeartbeat = request.casts.length === 0 && request.swaps.length === 0
-  const once = isHeartbeat ? joined(session, request) : taken(session, request)
-  const attempt = (times: number): Effect.Effect<ExchangeAnswer, ExchangeFailure> =>
+  const alone = (answer: ExchangeAnswer): Answered => ({ answer })
+  const once = isHeartbeat ? Effect.map(joined(session, request), alone) : taken(session, request)
+  const attempt = (times: number): Effect.Effect<Answered, ExchangeFailure> =>
     Effect.catchTag(once, "Lost", () =>
       times === 0
         ? Effect.fail(new RequestError({ cause: new Error("other processes write to the store all the time") }))
@@ -42,7 +50,7 @@ export const exchange = (session: HubSession, request: Exchange): Effect.Effect<
     )
   if (!isHeartbeat) return attempt(mostTurns)
   return Effect.flatMap(renewed(session, request), (answer) =>
-    answer === undefined ? attempt(mostTurns) : Effect.succeed(answer)
+    answer === undefined ? attempt(mostTurns) : Effect.succeed(alone(answer))
   )
 }
 
@@ -51,16 +59,16 @@ const pause = (times: number): Effect.Effect<void> =>
 
 /**
  * A turn: an exchange with casts or swaps. It reads the hub and the circuits, and commits with one conditional write of the hub, which contains
- * the changes. Then it carries them out in the items of the circuits. If the process ends in between, the next turn does that first, and
+ * the changes. Then, in the background, it carries them out in the items of the circuits. If the process ends in between, the next turn does that first, and
  * until then all reads add the changes of the hub to the items.
  */
-const taken = (session: HubSession, request: Exchange): Effect.Effect<ExchangeAnswer, ExchangeFailure | Lost> =>
+const taken = (session: HubSession, request: Exchange): Effect.Effect<Answered, ExchangeFailure | Lost> =>
   Effect.gen(function* () {
     const { notAfter = Infinity, voter } = request
     const { newLife, table } = session
     const hub = yield* existingHub(session)
     const time = timeOf(hub, table.clock.now())
-    if (time > notAfter) return late(time)
+    if (time > notAfter) return { answer: late(time) }
     const { pending } = hub
     const own = circuitsOf(request)
     const names = [...new Set([...own, ...(pending?.circuits.keys() ?? [])])]
@@ -75,19 +83,14 @@ const taken = (session: HubSession, request: Exchange): Effect.Effect<ExchangeAn
     const done = turn(request, { hub, time, circuits, rollCalls, newLife })
     const changes = done.pending.circuits.size > 0
     const was = hub.voters.get(voter)
-    if (!changes && done.voter === undefined && was === undefined) return done.answer
+    if (!changes && done.voter === undefined && was === undefined) return { answer: done.answer }
     yield* bounded(table, circuits, done.pending)
     const now = timeOf(hub, table.clock.now())
-    if (now > notAfter) return late(now)
+    if (now > notAfter) return { answer: late(now) }
     const after = yield* updateHub(table, voter, commitOf(hub, time, notAfter, was?.text, done))
     remember(session, request, after)
-    // From here on the exchange has happened, whatever becomes of these requests.
-    const follow = [
-      writeDigest(table, request, after, time),
-      changes ? Effect.ignore(settled(table, circuits, done.pending)) : Effect.void
-    ]
-    yield* Effect.all(follow, { concurrency: 2, discard: true })
-    return done.answer
+    yield* writeDigest(table, request, after, time)
+    return changes ? { answer: done.answer, follow: settled(table, circuits, done.pending) } : { answer: done.answer }
   })
 
 const commitOf = (
@@ -187,12 +190,14 @@ const settled = (
 ): Effect.Effect<void, RequestError> =>
   Effect.andThen(
     carriedOut(table, circuits, pending),
-    table.send("UpdateItem", {
-      TableName: table.name,
-      Key: keyOf(table, hubKey),
-      UpdateExpression: "REMOVE #p",
-      ConditionExpression: "#v = :v",
-      ExpressionAttributeNames: expression("#p #v"),
-      ExpressionAttributeValues: { ":v": n(pending.version) }
-    })
+    Effect.asVoid(
+      table.send("UpdateItem", {
+        TableName: table.name,
+        Key: keyOf(table, hubKey),
+        UpdateExpression: "REMOVE #p",
+        ConditionExpression: "#v = :v",
+        ExpressionAttributeNames: expression("#p #v"),
+        ExpressionAttributeValues: { ":v": n(pending.version) }
+      })
+    )
   )

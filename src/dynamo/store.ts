@@ -1,12 +1,13 @@
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
 import * as Schedule from "effect/Schedule"
 import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
-import { type SharedStore, StoreError } from "../store/SharedStore.ts"
+import { type ExchangeAnswer, type SharedStore, StoreError } from "../store/SharedStore.ts"
 import { Changes } from "./changes.ts"
 import { type AwsPackage, type DynamoClient, type DynamoTable, sender } from "./client.ts"
-import { exchange } from "./exchange.ts"
+import { type Answered, exchange } from "./exchange.ts"
 import { type HubSession, readHub } from "./hubRequests.ts"
 import { digests, load, page, polled } from "./reads.ts"
 import { ServerClock } from "./serverClock.ts"
@@ -32,11 +33,28 @@ export const storeOn = (table: DynamoTable, pollMillis: number, newLife = random
   const lock = Semaphore.makeUnsafe(1)
   const failed = (operation: StoreError["operation"]) => (error: { readonly _tag: string; readonly cause?: unknown }) =>
     new StoreError({ operation, cause: error._tag === "RequestError" ? error.cause : error })
+  /** Answers as soon as the exchange has happened. The next exchange begins when nothing is left to do for this one. */
+  const oneByOne = <E>(one: Effect.Effect<Answered, E>): Effect.Effect<ExchangeAnswer, E> =>
+    Effect.uninterruptibleMask((restore) =>
+      Effect.flatMap(restore(lock.take(1)), () =>
+        Effect.flatMap(Effect.exit(restore(one)), (exit) => {
+          const follow = Exit.isSuccess(exit) ? exit.value.follow : undefined
+          const release: Effect.Effect<unknown> =
+            follow === undefined
+              ? lock.release(1)
+              : Effect.forkDetach(Effect.ensuring(Effect.ignoreCause(Effect.interruptible(follow)), lock.release(1)))
+          return Effect.andThen(
+            release,
+            Effect.map(exit, ({ answer }) => answer)
+          )
+        })
+      )
+    )
   return {
     longestCircuit,
     deadline: deadlineMillis,
     connected: connected(table),
-    exchange: (request) => Effect.mapError(lock.withPermits(1)(exchange(session, request)), failed("exchange")),
+    exchange: (request) => Effect.mapError(oneByOne(exchange(session, request)), failed("exchange")),
     page: (since, limit) => Effect.mapError(page(table, changes, since, limit), failed("page")),
     load: (circuits) => Effect.mapError(load(table, circuits), failed("load")),
     digests: (after) => Effect.mapError(digests(table, after), failed("digests")),

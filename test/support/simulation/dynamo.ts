@@ -128,7 +128,8 @@ export const dynamoStore =
           wait,
           Effect.tap(
             Effect.suspend(() => {
-              if (takesTime && chance.happens(0.005)) {
+              // Without an item, a turn is not carried out to its end.
+              if (takesTime && chance.happens(kind === "PutItem" ? 0.05 : 0.005)) {
                 return Effect.fail(new RequestError({ cause: new Error("throttled") }))
               }
               return Effect.try({
