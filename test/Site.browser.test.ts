@@ -197,7 +197,8 @@ describe("the built site", { tags: ["long"] }, () => {
       yield* say(() => page.locator("#localsearch-list .result").nth(2).waitFor())
       yield* say(() => page.keyboard.press("Enter"))
       yield* say(() => page.waitForURL(/#./))
-      assert.match(yield* say(() => page.locator("#VPContent").innerText()), words)
+      // The address changes before the page does.
+      yield* say(() => page.locator("#VPContent").getByText(words).first().waitFor({ state: "attached" }))
       unharmed(page)
     })
   )
