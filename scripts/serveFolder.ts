@@ -1,4 +1,4 @@
-/** Serves the files of a folder, as a server of static files does. */
+/** Serves the files of a folder, as a server of static files does: what is missing is answered with `404.html`, if the folder has one. */
 import { existsSync, readFileSync, statSync } from "node:fs"
 import { createServer, type Server } from "node:http"
 import { join, normalize } from "node:path"
@@ -6,7 +6,10 @@ import { join, normalize } from "node:path"
 const types: Readonly<Record<string, string>> = {
   html: "text/html; charset=utf-8",
   js: "text/javascript",
+  mjs: "text/javascript",
+  json: "application/json",
   css: "text/css",
+  png: "image/png",
   svg: "image/svg+xml"
 }
 
@@ -19,7 +22,9 @@ export const serveFolder = async (
     const asked = normalize(decodeURIComponent(new URL(request.url ?? "/", "http://localhost").pathname))
     const file = join(folder, asked.slice(path.length), asked.endsWith("/") ? "index.html" : "")
     if (!asked.startsWith(path) || !existsSync(file) || !statSync(file).isFile()) {
-      response.writeHead(404).end()
+      const missing = join(folder, "404.html")
+      response.writeHead(404, { "content-type": types["html"] })
+      response.end(existsSync(missing) ? readFileSync(missing) : undefined)
       return
     }
     response.writeHead(200, { "content-type": types[file.split(".").at(-1) ?? ""] ?? "application/octet-stream" })

@@ -1,6 +1,7 @@
 /** Writes the files that the site serves as they are to `site/public`. */
 import { cpSync, existsSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
+import { playgroundFolder } from "../scripts/page.ts"
 import { hasSchemes, inScheme } from "./markdown.ts"
 import { rawFiles, root } from "./repository.ts"
 
@@ -53,20 +54,7 @@ const ofReference = (html: string, depth: number): string => {
 }
 
 const referenceFolder = join(root, "reference")
-const playgroundFolder = join(root, "playground/dist")
-
-const isBuilt = (folder: string): boolean => existsSync(join(folder, "index.html"))
-
-/** What other commands build for the site. The start page is `index.html` of a folder: a development server has no `/folder/`. */
-export const built = [
-  {
-    text: "Playground",
-    link: "/playground/index.html",
-    command: "build:playground",
-    isThere: isBuilt(playgroundFolder)
-  },
-  { text: "API reference", link: "/reference/index.html", command: "reference", isThere: isBuilt(referenceFolder) }
-]
+export const hasReference = (): boolean => existsSync(join(referenceFolder, "index.html"))
 
 const copyReference = (): void => {
   cpSync(referenceFolder, join(publicFolder, "reference"), { recursive: true })
@@ -101,6 +89,7 @@ const copyMermaid = (): void => {
   write("mermaid/start.mjs", 'import mermaid from "./mermaid.esm.min.mjs"\nglobalThis.mermaid = mermaid\n')
 }
 
+/** The playground must be built. The reference may be missing in development. */
 export const writePublicFiles = (): void => {
   rmSync(publicFolder, { recursive: true, force: true })
   cpSync(join(root, "page/public/icon.svg"), join(publicFolder, "icon.svg"))
@@ -112,6 +101,6 @@ export const writePublicFiles = (): void => {
       for (const scheme of ["light", "dark"] as const) write(inScheme(path, scheme), drawnIn(svg, scheme))
   }
   copyMermaid()
-  if (isBuilt(referenceFolder)) copyReference()
-  if (isBuilt(playgroundFolder)) copyPlayground()
+  if (hasReference()) copyReference()
+  copyPlayground()
 }

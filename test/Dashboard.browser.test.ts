@@ -5,12 +5,13 @@ import { CircuitBreaker, Trip } from "effect-fuse"
 import * as Operator from "effect-fuse/Operator"
 import * as RedisStore from "effect-fuse/RedisStore"
 import type { Browser, Page } from "playwright-core"
-import { afterAll, beforeAll } from "vitest"
+import { afterAll } from "vitest"
 import type { CircuitView } from "../src/dashboard/view.ts"
 import { encode } from "../src/store/digest.ts"
 import { axe, browser, type Opened, open } from "./support/browser.ts"
 import { start } from "./support/commandLine.ts"
 import { postgresServer } from "./support/postgresServer.ts"
+import { prepared } from "./support/prepared.ts"
 import { type Process, startProcesses } from "./support/processes.ts"
 import { type Connection, connection, standsAt, trip, until } from "./support/redisFleet.ts"
 import { redisServer } from "./support/redisServer.ts"
@@ -52,7 +53,7 @@ interface Shared {
 let shared: Shared
 const scope = Effect.runSync(Scope.make())
 
-beforeAll(async () => {
+prepared(async () => {
   const make = Effect.gen(function* () {
     const chrome = yield* browser
     const { url: redis } = yield* redisServer

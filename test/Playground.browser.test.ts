@@ -3,10 +3,11 @@ import { gzipSync } from "node:zlib"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Scope } from "effect"
 import type { Browser, Page } from "playwright-core"
-import { afterAll, beforeAll } from "vitest"
+import { afterAll } from "vitest"
 import { ensurePlayground, playgroundFolder } from "../scripts/page.ts"
 import { serveFolder } from "../scripts/serveFolder.ts"
 import { axe, browser, type Opened, open } from "./support/browser.ts"
+import { prepared } from "./support/prepared.ts"
 import { until } from "./support/redisFleet.ts"
 
 let chrome: Browser
@@ -22,7 +23,7 @@ const served = Effect.acquireRelease(
     })
 )
 
-beforeAll(async () => {
+prepared(async () => {
   await ensurePlayground()
   const make = Effect.all([browser, served])
   const [one, { url: address }] = await Effect.runPromise(Scope.provide(make, scope))

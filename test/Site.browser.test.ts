@@ -1,11 +1,11 @@
 import { readFileSync } from "node:fs"
-import { createRequire } from "node:module"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Scope } from "effect"
 import type { Browser, Page } from "playwright-core"
-import { afterAll, beforeAll } from "vitest"
+import { afterAll } from "vitest"
 import { addressOf, linksIn, pages as markdownPages, read } from "../site/repository.ts"
-import { browser, type Opened, open } from "./support/browser.ts"
+import { axe, browser, type Opened, open } from "./support/browser.ts"
+import { prepared } from "./support/prepared.ts"
 import { base, brokenLinks, builtSite, clicks, type Html, htmlIn, served } from "./support/site.ts"
 
 const say = <A>(promise: () => Promise<A>): Effect.Effect<A> => Effect.promise(promise)
@@ -20,7 +20,7 @@ interface Shared {
 let shared: Shared
 const scope = Effect.runSync(Scope.make())
 
-beforeAll(async () => {
+prepared(async () => {
   const make = Effect.gen(function* () {
     // First, because it says what is missing.
     const chrome = yield* browser
@@ -68,20 +68,8 @@ const seeAll = (page: Page) =>
     )
   })
 
-const axeSource = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8")
-
 /** What axe finds that keeps people from using a page. */
-const axe = (page: Page) =>
-  say(async () => {
-    await page.evaluate(axeSource)
-    const found = await page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
-    const { violations } = found as {
-      violations: Array<{ id: string; impact: string; nodes: Array<{ html: string }> }>
-    }
-    return violations
-      .filter(({ impact }) => impact === "serious" || impact === "critical")
-      .map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`)
-  })
+const serious = (page: Page) => axe(page, ["serious", "critical"])
 
 /** One page of each kind. */
 const sample = [
@@ -183,7 +171,7 @@ describe("the built site", { tags: ["long"] }, () => {
         const page = yield* visit(path, { colorScheme, viewport: { width, height: 844 } })
         yield* say(() => page.locator("h1").first().waitFor())
         yield* say(() => page.waitForFunction(() => document.querySelector(".diagram.waiting") === null))
-        assert.deepStrictEqual(yield* axe(page), [], `${path} at ${width} pixels`)
+        assert.deepStrictEqual(yield* serious(page), [], `${path} at ${width} pixels`)
       }
     })
   )
@@ -193,7 +181,7 @@ describe("the built site", { tags: ["long"] }, () => {
       const page = yield* visit("docs/concepts.html")
       yield* say(() => page.locator(".VPNavBarMenu").getByRole("link", { name: "Examples" }).click())
       yield* say(() => page.getByRole("heading", { level: 1, name: "Examples" }).waitFor())
-      assert.deepStrictEqual(yield* axe(page), [])
+      assert.deepStrictEqual(yield* serious(page), [])
     })
   )
 
@@ -209,7 +197,8 @@ describe("the built site", { tags: ["long"] }, () => {
       yield* say(() => page.locator("#localsearch-list .result").nth(2).waitFor())
       yield* say(() => page.keyboard.press("Enter"))
       yield* say(() => page.waitForURL(/#./))
-      assert.match(yield* say(() => page.locator("#VPContent").innerText()), words)
+      // The address changes before the page does.
+      yield* say(() => page.locator("#VPContent").getByText(words).first().waitFor({ state: "attached" }))
       unharmed(page)
     })
   )

@@ -1,9 +1,10 @@
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { defineConfig, type HeadConfig } from "vitepress"
+import { ensurePlayground } from "../../scripts/page.ts"
 import { extend } from "../markdown.ts"
 import { documentation, exampleGroups, sectionItems, slugify } from "../navigation.ts"
-import { built, publicFolder, writePublicFiles } from "../publicFiles.ts"
+import { hasReference, publicFolder, writePublicFiles } from "../publicFiles.ts"
 import { addressOf, excluded, pageAt, read, root, routeOf } from "../repository.ts"
 import { startPage } from "../startPage.ts"
 import { summary } from "../summary.ts"
@@ -14,12 +15,13 @@ const hostname = /^https?:/.test(hosted) ? hosted.replace(/\/*$/, "/") : undefin
 const base = `/${new URL(hosted, "http://localhost").pathname}/`.replaceAll(/\/+/g, "/")
 
 const [, , command] = process.argv
-for (const { command: needed, isThere, text } of built) {
-  if (command === "build" && !isThere) {
-    throw new Error(`${text} is missing. Run \`npm run ${needed}\` first, or \`npm run docs:build\` for all.`)
-  }
+if (command === "build" && !hasReference()) {
+  throw new Error("The API reference is missing. Run `npm run reference` first, or `npm run docs:build` for both.")
 }
-if (command !== "preview") writePublicFiles()
+if (command !== "preview") {
+  await ensurePlayground()
+  writePublicFiles()
+}
 
 const { description, name } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
 const isReadme = (file: string): boolean => file === join(root, "README.md")
@@ -89,7 +91,8 @@ export default defineConfig({
       { text: "Documentation", items: sectionItems() },
       { text: "Examples", link: "/examples/", activeMatch: "^/examples/" },
       // These are not pages of VitePress: the browser has to load them.
-      ...built.flatMap(({ isThere, link, text }) => (isThere ? [{ text, link, target: "_self" }] : [])),
+      { text: "Playground", link: "/playground/index.html", target: "_self" },
+      ...(hasReference() ? [{ text: "API reference", link: "/reference/index.html", target: "_self" }] : []),
       { text: "Changes", link: "/CHANGELOG.html" }
     ],
     sidebar: { "/examples/": [...exampleGroups()], "/": [...documentation()] },

@@ -52,11 +52,14 @@ export const open = (
 
 const axeSource = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8")
 
-/** The problems that axe finds. The content security policy of the page forbids a script element for axe, so its source is evaluated. */
-export const axe = (page: Page): Effect.Effect<ReadonlyArray<string>> =>
+/** The problems that axe finds, or only those with one of these impacts, such as "serious". The content security policy of the page forbids a script element for axe, so its source is evaluated. */
+export const axe = (page: Page, impacts?: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<string>> =>
   Effect.promise(async () => {
     await page.evaluate(axeSource)
     const found = await page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
-    const { violations } = found as { violations: Array<{ id: string; nodes: Array<{ html: string }> }> }
-    return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`)
+    const { violations } = found as {
+      violations: Array<{ id: string; impact: string; nodes: Array<{ html: string }> }>
+    }
+    const wanted = violations.filter(({ impact }) => impacts?.includes(impact) ?? true)
+    return wanted.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`)
   })

@@ -1,11 +1,11 @@
 /** The site of the documentation: built into a temporary folder, served under a path, and read without a browser. */
 import { execFile } from "node:child_process"
 import { existsSync, globSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs"
-import { createServer } from "node:http"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { promisify } from "node:util"
 import { Effect, type Scope } from "effect"
+import { serveFolder } from "../../scripts/serveFolder.ts"
 import { root } from "./root.ts"
 
 /** A host may serve the site under a path: a link that forgets the path is then broken. */
@@ -25,16 +25,6 @@ export const builtSite: Effect.Effect<string, never, Scope.Scope> = Effect.gen(f
   return folder
 })
 
-const types: Readonly<Record<string, string>> = {
-  css: "text/css",
-  html: "text/html",
-  js: "text/javascript",
-  json: "application/json",
-  mjs: "text/javascript",
-  png: "image/png",
-  svg: "image/svg+xml"
-}
-
 const fileAt = (folder: string, path: string): string | undefined => {
   if (!path.startsWith(base)) return undefined
   const file = join(folder, path.slice(base.length), path.endsWith("/") ? "index.html" : "")
@@ -45,31 +35,14 @@ const fileAt = (folder: string, path: string): string | undefined => {
 export const served = (folder: string): Effect.Effect<string, never, Scope.Scope> =>
   Effect.map(
     Effect.acquireRelease(
-      Effect.promise(async () => {
-        const server = createServer(({ url = "/" }, response) => {
-          const file = fileAt(folder, decodeURI(url.replace(/[?#].*/, "")))
-          const shown = file ?? join(folder, "404.html")
-          response.writeHead(file === undefined ? 404 : 200, { "content-type": types[shown.split(".").at(-1) ?? ""] })
-          response.end(readFileSync(shown))
+      Effect.promise(() => serveFolder(folder, base)),
+      ({ server }) =>
+        Effect.sync(() => {
+          server.close()
+          server.closeAllConnections()
         })
-        await new Promise<void>((resolve) => {
-          server.listen(0, "127.0.0.1", resolve)
-        })
-        return server
-      }),
-      (server) =>
-        Effect.promise(
-          () =>
-            new Promise<void>((resolve) => {
-              server.close(() => resolve())
-              server.closeAllConnections()
-            })
-        )
     ),
-    (server) => {
-      const address = server.address()
-      return `http://127.0.0.1:${typeof address === "object" ? address?.port : ""}${base}`
-    }
+    ({ url }) => url
   )
 
 export interface Html {
