@@ -36,8 +36,26 @@ it("a client without a transport has no error of the transport, and a flat clien
     Effect.Effect<RpcClient.FromGroup<typeof Users, Open>, never, Scope.Scope | Handlers | Store>
   >()
   const flat = RpcClient.make(Users, { flatten: true }).pipe(RpcClientBreaker.protect(Users, "users"))
-  type Flat = RpcClient.RpcClient.Flat<RpcGroup.Rpcs<typeof Users>, Transport | Open>
-  expectTypeOf<Effect.Success<typeof flat>>().toEqualTypeOf<Flat>()
+  const localFlat = RpcTest.makeClient(Users, { flatten: true }).pipe(RpcClientBreaker.protect(Users, "users"))
+  // TypeScript takes flat clients with different errors for the same type, so the test compares the results of their calls.
+  const uses = (client: Effect.Success<typeof flat>, local: Effect.Success<typeof localFlat>) => {
+    expectTypeOf(client("GetUser", { id: 1 })).toEqualTypeOf<Effect.Effect<string, NotFound | Transport | Open>>()
+    expectTypeOf(client("WatchUsers", undefined)).toEqualTypeOf<Stream.Stream<string, Gone | Transport | Open>>()
+    expectTypeOf(local("GetUser", { id: 1 })).toEqualTypeOf<Effect.Effect<string, NotFound | Open>>()
+  }
+  expectTypeOf(uses).toBeFunction()
+})
+
+it("a client that is protected twice has the errors of both", () => {
+  const outer = RpcClientBreaker.standard(Users, "outer")
+  const twice = RpcClient.make(Users).pipe(RpcClientBreaker.protect(Users, "users"), outer)
+  const flat = RpcClient.make(Users, { flatten: true }).pipe(RpcClientBreaker.protect(Users, "users"), outer)
+  type Both = Effect.Effect<string, NotFound | Transport | Open | Cause.TimeoutError>
+  const uses = (client: Effect.Success<typeof twice>, call: Effect.Success<typeof flat>) => {
+    expectTypeOf(client.GetUser({ id: 1 })).toEqualTypeOf<Both>()
+    expectTypeOf(call("GetUser", { id: 1 })).toEqualTypeOf<Both>()
+  }
+  expectTypeOf(uses).toBeFunction()
 })
 
 it("standard also adds TimeoutError, unless it has no timeout", () => {

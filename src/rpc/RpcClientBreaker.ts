@@ -33,6 +33,7 @@ import type * as Rpc from "effect/rpc/Rpc"
 import type * as RpcClient from "effect/rpc/RpcClient"
 import type { RpcClientError } from "effect/rpc/RpcClientError"
 import type * as RpcGroup from "effect/rpc/RpcGroup"
+import type * as Stream from "effect/Stream"
 import type { BreakerStore } from "../breaker/BreakerStore.ts"
 import { keyOrFunction } from "../breaker/options.ts"
 import { guard, inlinePolicy, toSubject } from "../breaker/protect.ts"
@@ -82,23 +83,29 @@ export type CallOf<Rpcs extends Rpc.Any> = Rpcs extends Rpc.Any
  */
 export type ErrorOf<Rpcs extends Rpc.Any> = Rpcs extends Rpc.Any ? Rpc.ErrorExit<Rpcs> : never
 
+type ErrorIn<Result> =
+  Result extends Effect.Effect<infer _A, infer E, infer _R>
+    ? E
+    : Result extends Stream.Stream<infer _A, infer E, infer _R>
+      ? E
+      : never
+
 /**
  * The client `C` of a group whose calls can also fail with `E`.
  *
  * @category models
  */
 export type ProtectedClient<Rpcs extends Rpc.Any, C, E> =
-  C extends RpcClient.RpcClient<Rpcs>
-    ? RpcClient.RpcClient<Rpcs, E>
-    : C extends RpcClient.RpcClient<Rpcs, RpcClientError>
-      ? RpcClient.RpcClient<Rpcs, RpcClientError | E>
-      : C extends RpcClient.RpcClient.Flat<Rpcs>
-        ? RpcClient.RpcClient.Flat<Rpcs, E>
-        : C extends RpcClient.RpcClient.Flat<Rpcs, RpcClientError>
-          ? RpcClient.RpcClient.Flat<Rpcs, RpcClientError | E>
-          : C extends RpcClient.RpcClient<Rpcs, infer E0>
-            ? RpcClient.RpcClient<Rpcs, Exclude<E0, Cause.Done> | E>
-            : never
+  // TypeScript takes flat clients with different errors for the same type, so their errors are those of their results.
+  C extends (...args: never) => infer Result
+    ? RpcClient.RpcClient.Flat<Rpcs, Exclude<ErrorIn<Result>, ErrorOf<Rpcs>> | E>
+    : C extends RpcClient.RpcClient<Rpcs>
+      ? RpcClient.RpcClient<Rpcs, E>
+      : C extends RpcClient.RpcClient<Rpcs, RpcClientError>
+        ? RpcClient.RpcClient<Rpcs, RpcClientError | E>
+        : C extends RpcClient.RpcClient<Rpcs, infer E0>
+          ? RpcClient.RpcClient<Rpcs, Exclude<E0, Cause.Done> | E>
+          : never
 
 /**
  * Configures the circuits of a client, and how they classify calls.
@@ -190,13 +197,9 @@ const protection = (
     throw refused(operation, "isFailure", "expected nothing, as classify reads the whole exit, got a function")
   }
   const read: Classify = classify ?? reading(isFailure)
-  const subject = toSubject(operation, name, {
-    key: typeof key === "function" ? undefined : key,
-    policy,
-    classify: read,
-    isFailure: undefined,
-    isIgnored: undefined
-  })
+  const given = { key: typeof key === "function" ? undefined : key, policy, classify: read }
+  // Only a custom classifier may return an effect.
+  const subject = { ...toSubject(operation, name, given), waits: classify !== undefined }
   return {
     subjectOf:
       typeof key === "function"

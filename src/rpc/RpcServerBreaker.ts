@@ -228,15 +228,11 @@ type Around = (handler: AnyEffect, call: Received) => AnyEffect
 const guarding = (
   operation: string,
   name: string,
-  { classify: read = classify, key, policy }: Omit<Decoded<typeof circuitFields>, "deadline">
+  { classify: custom, key, policy }: Omit<Decoded<typeof circuitFields>, "deadline">
 ): Around => {
-  const subject = toSubject(operation, name, {
-    key: typeof key === "function" ? undefined : key,
-    policy,
-    classify: read,
-    isFailure: undefined,
-    isIgnored: undefined
-  })
+  const given = { key: typeof key === "function" ? undefined : key, policy, classify: custom ?? classify }
+  // Only a custom classifier may return an effect.
+  const subject = { ...toSubject(operation, name, given), waits: custom !== undefined }
   return (handler, { headers, payload, rpc }) => {
     if (RpcSchema.isStreamSchema(rpc.successSchema)) return handler
     if (typeof key !== "function") return guard(handler, subject)
