@@ -188,7 +188,9 @@ describe("the built site", { tags: ["long"] }, () => {
   it.live.each([
     ["half-open", /HalfOpen|half-open/i],
     ["CircuitBreaker", /CircuitBreaker/],
-    ["redis", /redis/i]
+    ["redis", /redis/i],
+    ["why does my circuit not open", /The circuit does not open/],
+    ["how do I test it", /TestClock/]
   ] as const)("the search finds %s, by keyboard", ([term, words]) =>
     Effect.gen(function* () {
       const page = yield* visit("")

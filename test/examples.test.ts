@@ -441,7 +441,7 @@ describe("the small examples", () => {
       "ok   it recovers",
       "FAIL it opens after one failure",
       'Unexpected: Circuit "bank" should be Open and is Closed',
-      "  1 calls: 0 succeeded, 1 failed, 1 in a row; 0 running; 0 rejected",
+      "  1 call: 0 succeeded, 1 failed, 1 in a row; 0 running; 0 rejected",
       "  0 openings; retry after 0; decided by this process",
       "Isolated, Isolated, Closed",
       "Isolated, Isolated, Isolated",

@@ -40,9 +40,21 @@ const tokenize = (text: string): Array<string> =>
     .split(/[\s\p{P}\p{S}]+/u)
     .flatMap((word) => (/[a-z][A-Z]/.test(word) ? [word, ...word.split(/(?<=[a-z])(?=[A-Z])/)] : [word]))
 
-/** Pages that explain a word come before pages that only use it. */
+/** Pages that explain a word or a symptom come before pages that only use it. */
 const boostDocument = (address: string): number =>
-  /\/docs\/(?:concepts|tutorial)\.html/.test(address) ? 2 : /\/docs\/(?:modules|coming-from)\//.test(address) ? 0.7 : 1
+  /\/docs\/(?:concepts|tutorial|operations)\.html/.test(address)
+    ? 2
+    : /\/docs\/(?:modules|coming-from)\//.test(address)
+      ? 0.7
+      : 1
+
+/** The term of a word of a question, such as "why does my circuit not open". Words of grammar are left out. */
+const processTerm = (word: string): string | null =>
+  /^(?:an?|and|are|as|at|be|by|can|do|does|for|from|have|how|i|if|in|is|it|its|my|not|of|on|or|the|to|what|when|where|which|who|why|with|you|your)$/i.test(
+    word
+  )
+    ? null
+    : word.toLowerCase()
 
 export default defineConfig({
   title: name,
@@ -108,7 +120,7 @@ export default defineConfig({
         },
         miniSearch: {
           options: { tokenize },
-          searchOptions: { boost: { title: 2, titles: 1.5, text: 1 }, combineWith: "AND", boostDocument }
+          searchOptions: { boost: { title: 2, titles: 1.5, text: 1 }, combineWith: "AND", boostDocument, processTerm }
         }
       }
     },

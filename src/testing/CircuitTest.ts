@@ -66,7 +66,7 @@ const describe = ({
 }: CircuitBreaker.Inspection): string => {
   const { calls, failures, rejected, successes } = totals
   return [
-    `${calls} calls: ${successes} succeeded, ${failures} failed, ${streak} in a row; ${inFlight} running; ${rejected} rejected`,
+    `${calls} ${calls === 1 ? "call" : "calls"}: ${successes} succeeded, ${failures} failed, ${streak} in a row; ${inFlight} running; ${rejected} rejected`,
     `${openings} ${openings === 1 ? "opening" : "openings"}; retry after ${Duration.format(retryAfter)}; decided by ${scope === "local" ? "this process" : "the fleet"}`,
     ...(cause === undefined ? [] : [`${cause.why}: ${cause.detail}`])
   ]
