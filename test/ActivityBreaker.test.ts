@@ -1,48 +1,14 @@
 import { assert, describe, expectTypeOf, it } from "@effect/vitest"
-import { Context, Duration, Effect, Exit, Fiber, Layer, Option, Schedule, Schema, type Scope } from "effect"
+import { Context, Effect, Exit, Fiber, Layer, Schedule, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import { Activity, DurableClock, DurableDeferred, Workflow, WorkflowEngine } from "effect/workflow"
-import { BreakerPolicy, BreakerStore, CircuitBreaker, CircuitOpen, Outcome } from "effect-fuse"
+import { BreakerStore, CircuitBreaker, CircuitOpen, Outcome } from "effect-fuse"
 import { ActivityBreaker } from "effect-fuse/workflow"
 import { endOf, upTo } from "./support/batches.ts"
 import { expectState, inspect, quick, rejectionIn, start } from "./support/verbs.ts"
 import { perWave } from "./support/waves.ts"
+import { begin, executionId, progress, scenario } from "./support/workflowScenario.ts"
 import { define, Order, recorded } from "./support/workflows.ts"
-
-type Services = BreakerStore.BreakerStore | WorkflowEngine.WorkflowEngine | Scope.Scope
-
-/** A test with an engine and a store in memory. */
-const scenario = <E>(
-  name: string,
-  body: () => Generator<Effect.Effect<unknown, E, Services>, unknown, never>,
-  policy: BreakerPolicy.Input = quick
-) =>
-  it.effect(name, () =>
-    Effect.gen(body).pipe(
-      Effect.provide(WorkflowEngine.layerMemory),
-      Effect.provide(BreakerStore.layerMemory),
-      Effect.provide(BreakerPolicy.layer({ default: policy }))
-    )
-  )
-
-const executionId = Order.executionId({ id: "1" })
-const poll = Effect.flatMap(executionId, (id) => Order.poll(id))
-
-/** Lets the fibers run until they wait. Ids of executions are made by the asynchronous functions of Web Crypto. */
-const settled = Effect.promise(() => new Promise<void>((resolve) => setImmediate(resolve)))
-
-/** Begins an execution, and returns when it waits for something. The fiber has its exit. */
-const begin = (id = "1") =>
-  Effect.gen(function* () {
-    yield* Order.execute({ id }, { discard: true })
-    yield* settled
-    const fiber = yield* start(Effect.exit(Order.execute({ id })))
-    yield* settled
-    return fiber
-  })
-
-/** The result of the execution so far: `Suspended`, `Complete`, or `Running`. */
-const progress = Effect.map(poll, (result) => (Option.isSome(result) ? result.value._tag : "Running"))
 
 const noJitter = { jitter: 0 }
 
@@ -136,101 +102,6 @@ describe("an activity whose circuit is open", () => {
     yield* TestClock.adjust("31 seconds")
     assert.deepStrictEqual(yield* Fiber.join(order), Exit.succeed("charged"))
     assert.strictEqual((yield* CircuitBreaker.list).length, 1)
-  })
-})
-
-/** The times at which a workflow asked an isolated circuit, in seconds. */
-const asked = (waits: ActivityBreaker.Waits, hold: Duration.Input | undefined, until: Duration.Input) =>
-  Effect.gen(function* () {
-    const { activity } = recorded()
-    yield* define(ActivityBreaker.protect(activity, "api", { ...noJitter, ...waits }))
-    yield* CircuitBreaker.isolate("api", hold === undefined ? {} : { for: hold })
-    const order = yield* begin()
-    const seen: Array<number> = [0]
-    let rejected = (yield* inspect()).totals.rejected
-    for (let second = 1; second <= Duration.toSeconds(until); second++) {
-      yield* TestClock.adjust("1 second")
-      const now = (yield* inspect()).totals.rejected
-      if (now > rejected) seen.push(second)
-      rejected = now
-    }
-    return { seen, order }
-  })
-
-describe("the waits of an activity", () => {
-  scenario("start at one minute if no end is known, and grow with the time waited, up to maxDelay", function* () {
-    const { seen } = yield* asked({ maxDelay: "2 minutes" }, undefined, "30 minutes")
-    const waits = seen.slice(1).map((at, index) => at - (seen[index] ?? 0))
-    assert.deepStrictEqual(waits, [...Array(9).fill(60), 68, 76, 85, 96, 109, ...Array(6).fill(120)])
-  })
-
-  scenario("are at most maxDelay, also if the end is later", function* () {
-    const { seen } = yield* asked({ maxDelay: "40 seconds" }, "1 hour", "2 minutes")
-    assert.deepStrictEqual(seen, [0, 40, 80, 120])
-  })
-
-  scenario("are at least minDelay", function* () {
-    const { activity, calls } = recorded()
-    yield* define(ActivityBreaker.protect(activity, "api", { ...noJitter, minDelay: "20 seconds" }))
-    yield* CircuitBreaker.isolate("api", { for: "6 seconds" })
-    yield* begin()
-    yield* TestClock.adjust("19 seconds")
-    assert.deepStrictEqual(calls, [])
-    yield* TestClock.adjust("2 seconds")
-    assert.strictEqual(calls.length, 1)
-  })
-
-  scenario("of a circuit that is isolated for a day need fewer than 80 entries", function* () {
-    const { activity } = recorded()
-    const runs = yield* define(ActivityBreaker.protect(activity, "api"))
-    yield* CircuitBreaker.isolate("api")
-    yield* begin()
-    for (let minute = 0; minute < 24 * 60; minute++) yield* TestClock.adjust("1 minute")
-    assert.isAbove(runs.count, 30)
-    assert.isBelow(runs.count, 80)
-  })
-
-  scenario("end with CircuitOpen at once if the circuit asks for more than maxWait", function* () {
-    const { activity, calls } = recorded()
-    yield* define(ActivityBreaker.protect(activity, "api", { maxWait: "29 seconds", maxDelay: "10 seconds" }))
-    yield* CircuitBreaker.open("api", { for: "30 seconds" })
-    const order = yield* begin()
-    assert.strictEqual(rejectionIn(yield* Fiber.join(order)).reason, "Cooldown")
-    assert.deepStrictEqual(calls, [])
-  })
-
-  scenario("end with CircuitOpen if the next one would exceed maxWait in total", function* () {
-    const { order, seen } = yield* asked({ maxWait: "150 seconds" }, undefined, "5 minutes")
-    assert.deepStrictEqual(seen, [0, 60, 120])
-    const open = rejectionIn(yield* Fiber.join(order))
-    assert.deepStrictEqual([open.reason, Duration.isFinite(open.retryAfter)], ["Isolated", false])
-  })
-
-  scenario("start anew with each attempt, and Activity.retry may retry a CircuitOpen", function* () {
-    const { activity, calls } = recorded()
-    yield* define(
-      Activity.retry(ActivityBreaker.protect(activity, "api", { ...noJitter, maxWait: "1 minute" }), { times: 1 })
-    )
-    yield* CircuitBreaker.isolate("api")
-    yield* begin()
-    yield* TestClock.adjust("61 seconds")
-    assert.strictEqual(yield* progress, "Suspended")
-    yield* CircuitBreaker.release("api")
-    yield* TestClock.adjust("1 minute")
-    assert.deepStrictEqual(calls, [{ at: 120_050, attempt: 2 }])
-  })
-
-  scenario("are spread by jitter", function* () {
-    const { activity, calls } = recorded()
-    yield* define(ActivityBreaker.protect(activity, "api", { jitter: 0.5 }))
-    yield* CircuitBreaker.open("api", { for: "100 seconds" })
-    for (const id of upTo(100)) yield* begin(String(id))
-    for (let i = 0; i < 200; i++) yield* TestClock.adjust("1 second")
-    const at = calls.map((call) => call.at)
-    assert.strictEqual(at.length, 100)
-    assert.isAtLeast(Math.min(...at), 100_000)
-    assert.isAbove(Math.max(...at) - Math.min(...at), 30_000)
-    assert.isAtMost(Math.max(...at), 151_000)
   })
 })
 

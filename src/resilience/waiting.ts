@@ -79,7 +79,7 @@ export const inTurn = (at: Rejecting, patience: Patience): Effect.Effect<void> =
     const line = lineOf(store.value, circuit, (registry, { group, key }) => closes(registry, group.name, key))
     const position = { line, ticket: line.nextTicket() }
     patience.position = position
-    return line.turn(position.ticket, patience.millis)
+    return spending(patience, line.turn(position.ticket, patience.millis))
   })
 
 /** Waits in line, without limit, until the circuit of a call may let it through. */
@@ -117,6 +117,17 @@ export interface Patience {
   position?: { readonly line: Line; readonly ticket: number }
 }
 
+/** Subtracts the duration of a wait from the remaining wait. */
+const spending = (patience: Patience, wait: Effect.Effect<unknown>): Effect.Effect<void> =>
+  Effect.flatMap(now, (began) =>
+    Effect.andThen(
+      wait,
+      Effect.map(now, (ended) => {
+        patience.millis -= ended - began
+      })
+    )
+  )
+
 /**
  * Repeats the call while circuits reject it, as long as `patience` lasts. If the next wait would exceed it, the call fails with the
  * rejection at once.
@@ -130,13 +141,5 @@ export const whileRejected = <A, E, R>(self: Effect.Effect<A, E, R>, patience: P
         ? waitMillis(error)
         : Math.max(shortestWaitMillis, Duration.toMillis(error.retryAfter))
     if (wait > patience.millis) return Effect.fail(error)
-    return Effect.flatMap(now, (began) =>
-      Effect.andThen(
-        inLine(error, wait, patience),
-        Effect.flatMap(now, (ended) => {
-          patience.millis -= ended - began
-          return whileRejected(self, patience)
-        })
-      )
-    )
+    return Effect.andThen(spending(patience, inLine(error, wait, patience)), whileRejected(self, patience))
   })

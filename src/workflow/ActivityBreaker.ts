@@ -62,8 +62,8 @@ import { CircuitOpen } from "../shapes/CircuitOpen.ts"
  */
 export interface Waits {
   /**
-   * The longest wait of one attempt in total. If the next wait would exceed it, the attempt fails with `CircuitOpen` at once. Default: no
-   * limit.
+   * The longest wait of one attempt in total, also in memory. If the next wait would exceed it, or if the circuit stays open for longer, the
+   * attempt fails with `CircuitOpen` at once. Default: no limit.
    */
   readonly maxWait?: Duration.Input | undefined
   /** The shortest single wait. Default: 1 second, or `maxDelay` if that is shorter. */
@@ -99,10 +99,14 @@ const activityField = field("an Activity", (input) =>
     : undefined
 )
 
-/** What the engine stores as the result of an activity that a circuit rejected: the circuit, and the milliseconds until the next try. */
+/**
+ * What the engine stores as the result of an activity that a circuit rejected: the circuit, the milliseconds that the attempt has waited so
+ * far, and the milliseconds until the next try.
+ */
 const Waiting = Schema.TaggedStruct("effect-fuse/Waiting", {
   circuit: Schema.String,
   key: Schema.optional(Schema.String),
+  waited: Schema.Number,
   delay: Schema.Number
 })
 type Waiting = typeof Waiting.Type
@@ -115,22 +119,28 @@ const inMemoryMillis = 5_000
 /** The first wait for a circuit if no end is known. */
 const unknownEndMillis = 60_000
 
-/**
- * The delay before the next try, or `undefined` to give up. A run reads all earlier waits of its workflow, so a wait is at least an eighth
- * of the time waited so far: then their number grows with the logarithm of that time.
- */
-type DelayOf = (open: CircuitOpen, waited: number) => Effect.Effect<number | undefined>
+interface Delays {
+  readonly maxWait: number
+  /**
+   * The delay before the next try, or `undefined` to give up. A run reads all earlier waits of its workflow, so a wait is at least an eighth
+   * of the time waited so far, up to `maxDelay`.
+   */
+  readonly next: (open: CircuitOpen, waited: number) => Effect.Effect<number | undefined>
+}
 
-const delaying = (operation: string, waits: Decoded<typeof waitFields>): DelayOf => {
+const delaying = (operation: string, waits: Decoded<typeof waitFields>): Delays => {
   const { jitter = 0.2, maxDelay: max = 3_600_000, maxWait = Infinity, minDelay: min = Math.min(1_000, max) } = waits
   if (max < min) throw refused(operation, "maxDelay", `expected at least minDelay (${min} ms), got ${max} ms`)
-  return ({ retryAfter }, waited) => {
-    const end = Duration.isFinite(retryAfter) ? Duration.toMillis(retryAfter) : unknownEndMillis
-    const millis = Math.min(max, Math.max(min, end, waited / 8))
-    return Effect.map(Random.next, (random) => {
-      const delay = Math.ceil(millis * (1 + jitter * random))
-      return waited + Math.max(delay, end) > maxWait ? undefined : delay
-    })
+  return {
+    maxWait,
+    next: ({ retryAfter }, waited) => {
+      const end = Duration.isFinite(retryAfter) ? Duration.toMillis(retryAfter) : undefined
+      const millis = Math.min(max, Math.max(min, end ?? unknownEndMillis, waited / 8))
+      return Effect.map(Random.next, (random) => {
+        const delay = Math.ceil(millis * (1 + jitter * random))
+        return waited + Math.max(delay, end ?? 0) > maxWait ? undefined : delay
+      })
+    }
   }
 }
 
@@ -140,51 +150,57 @@ interface Attempts {
   readonly guarded: AnyEffect
   /** Runs before a try that follows a wait. */
   readonly returning: AnyEffect
-  readonly delayOf: DelayOf
+  readonly delays: Delays
 }
 
-const waitingDurably = ({ activity, delayOf, guarded, returning }: Attempts): AnyEffect => {
+const waitingDurably = ({ activity, delays, guarded, returning }: Attempts): AnyEffect => {
   const { annotations, name } = activity
   // `Waiting` and `CircuitOpen` come first, because the schemas of the activity may accept any value. A result that the engine has stored
   // for the bare activity remains readable.
   const success = Schema.Union([Waiting, activity.successSchema])
   const error = Schema.Union([CircuitOpen, activity.errorSchema])
 
-  const execute = (waited: number, last: Waiting | undefined): AnyEffect =>
+  const execute = (last: Waiting | undefined): AnyEffect =>
     Effect.suspend(() => {
+      const before = last === undefined ? 0 : last.waited + last.delay
+      const limit = Math.min(inMemoryMillis, delays.maxWait - before)
       const patience: Patience = { millis: inMemoryMillis }
-      const call = whileRejected(guarded, patience)
+      const call = Effect.suspend(() => {
+        // `maxWait` does not limit the turn, so that activities continue in waves also if their last wait has used it up.
+        patience.millis -= inMemoryMillis - limit
+        return whileRejected(guarded, patience)
+      })
       const tried = last === undefined ? call : Effect.andThen(returning, Effect.andThen(inTurn(last, patience), call))
       return Effect.catch(tried as AnyEffect, (open) => {
         if (!wasNotMade(open)) return Effect.fail(open)
-        return Effect.flatMap(delayOf(open, waited), (delay) =>
+        const { circuit, key } = open
+        const waited = before + limit - patience.millis
+        return Effect.flatMap(delays.next(open, waited), (delay) =>
           delay === undefined
             ? Effect.fail(open)
-            : Effect.succeed(
-                Waiting.make({ circuit: open.circuit, ...(open.key === undefined ? {} : { key: open.key }), delay })
-              )
+            : Effect.succeed(Waiting.make({ circuit, ...(key === undefined ? {} : { key }), waited, delay }))
         )
       })
     })
 
   // The engine stores results by name and attempt, and clocks by name, so each wait has names of its own. A replay finds the same names.
-  const tryAt = (wait: number, waited: number, last?: Waiting): AnyEffect => {
+  const tryAt = (wait: number, last?: Waiting): AnyEffect => {
     const tried = Activity.make({
       name: wait === 0 ? name : `${name}~${wait}`,
       success,
       error,
       annotations,
-      execute: execute(waited, last)
+      execute: execute(last)
     }) as Effect.Effect<unknown, unknown, unknown> as AnyEffect
     return Effect.flatMap(tried, (result) => {
       if (!isWaiting(result)) return Effect.succeed(result)
       const slept = Effect.flatMap(Activity.CurrentAttempt, (attempt) =>
         DurableClock.sleep({ name: `${name}/${attempt}~${wait}`, duration: result.delay, inMemoryThreshold: 0 })
       )
-      return Effect.andThen(slept, tryAt(wait + 1, waited + result.delay, result)) as AnyEffect
+      return Effect.andThen(slept, tryAt(wait + 1, result)) as AnyEffect
     })
   }
-  return tryAt(0, 0)
+  return tryAt(0)
 }
 
 /**
@@ -236,7 +252,7 @@ export const protect: {
       guarded: guard(activity.execute as AnyEffect, subject),
       // After a restart, the process may not have the circuit yet.
       returning: Effect.withFiber((fiber) => Effect.sync(() => locate(fiber, subject))),
-      delayOf: delaying(operation, decoded)
+      delays: delaying(operation, decoded)
     })
   }
 )
@@ -276,7 +292,7 @@ export const waitDurably: {
       activity,
       guarded: activity.execute as AnyEffect,
       returning: Effect.void,
-      delayOf: delaying(operation, decoded)
+      delays: delaying(operation, decoded)
     })
   }
 )
