@@ -5,8 +5,14 @@ import { BreakerMetrics, BreakerStore } from "effect-fuse"
 import { fail, pass } from "./support/verbs.ts"
 
 describe("The options of BreakerMetrics.layer", () => {
+  /** The registry has no metric of another test. */
   const withMetrics = (options: BreakerMetrics.Options) =>
-    Effect.provide(Layer.provideMerge(BreakerMetrics.layer(options), BreakerStore.layerMemory))
+    Effect.provide(
+      BreakerMetrics.layer(options).pipe(
+        Layer.provideMerge(BreakerStore.layerMemory),
+        Layer.provideMerge(Layer.sync(Metric.MetricRegistry, () => new Map()))
+      )
+    )
 
   it.effect("keys: each key has its series, also if a name with a line break reads like a name and a key", () =>
     Effect.gen(function* () {
