@@ -83,13 +83,6 @@ export type CallOf<Rpcs extends Rpc.Any> = Rpcs extends Rpc.Any
  */
 export type ErrorOf<Rpcs extends Rpc.Any> = Rpcs extends Rpc.Any ? Rpc.ErrorExit<Rpcs> : never
 
-type ErrorIn<Result> =
-  Result extends Effect.Effect<infer _A, infer E, infer _R>
-    ? E
-    : Result extends Stream.Stream<infer _A, infer E, infer _R>
-      ? E
-      : never
-
 /**
  * The client `C` of a group whose calls can also fail with `E`.
  *
@@ -98,7 +91,7 @@ type ErrorIn<Result> =
 export type ProtectedClient<Rpcs extends Rpc.Any, C, E> =
   // TypeScript takes flat clients with different errors for the same type, so their errors are those of their results.
   C extends (...args: never) => infer Result
-    ? RpcClient.RpcClient.Flat<Rpcs, Exclude<ErrorIn<Result>, ErrorOf<Rpcs>> | E>
+    ? RpcClient.RpcClient.Flat<Rpcs, Exclude<Effect.Error<Result> | Stream.Error<Result>, ErrorOf<Rpcs>> | E>
     : C extends RpcClient.RpcClient<Rpcs>
       ? RpcClient.RpcClient<Rpcs, E>
       : C extends RpcClient.RpcClient<Rpcs, RpcClientError>
