@@ -92,7 +92,10 @@ const clientField = field<DynamoClient>("a DynamoDBClient", (input) =>
     ? (input as DynamoClient)
     : undefined
 )
-const tableField = textLike("the name or the ARN of a table", /^[A-Za-z0-9_.:/-]{3,1024}$/)
+const tableField = textLike(
+  "the name or the ARN of a table (3 or more letters, digits, _, ., :, / or -)",
+  /^[A-Za-z0-9_.:/-]{3,1024}$/
+)
 const placeFields = {
   table: tableField,
   prefix: optional(textLike("at most 100 letters, digits, ., _, - and :", /^[A-Za-z0-9._:-]{1,100}$/)),
