@@ -34,7 +34,7 @@ const program = Effect.gen(function* () {
       now.rejected - (before?.rejected ?? 0)
     ]
     console.log(
-      `minute ${(now.at - start) / 60_000}: ${calls} calls, ${failures} failed, ${rejected} rejected; ${now.state}`
+      `minute ${(now.at - start) / 60_000}: calls ${calls}, failed ${failures}, rejected ${rejected}; ${now.state}`
     )
   })
 })

@@ -26,7 +26,7 @@ const program = Effect.gen(function* () {
   const { state, tenants } = yield* CircuitBreaker.inspect("mail")
   console.log(`the circuit of all is ${state}`)
   for (const [tenant, { calls, failures, rejected }] of Object.entries(tenants)) {
-    console.log(`${tenant}: ${calls} calls, ${failures} failed, ${rejected} rejected`)
+    console.log(`${tenant}: calls ${calls}, failed ${failures}, rejected ${rejected}`)
   }
 })
 

@@ -345,8 +345,8 @@ describe("the small examples", () => {
       "acme: wrong password",
       "globex: CircuitOpen",
       "the circuit of all is Open",
-      "globex: 1 calls, 0 failed, 1 rejected",
-      "acme: 2 calls, 2 failed, 0 rejected"
+      "globex: calls 1, failed 0, rejected 1",
+      "acme: calls 2, failed 2, rejected 0"
     ],
     primarySecondary: [
       "all is well: 1.10, live",
@@ -430,12 +430,12 @@ describe("the small examples", () => {
       "no alarm"
     ],
     snapshots: [
-      "minute 1: 5 calls, 0 failed, 0 rejected; Closed",
-      "minute 2: 6 calls, 0 failed, 0 rejected; Closed",
-      "minute 3: 3 calls, 2 failed, 3 rejected; Open",
-      "minute 4: 1 calls, 1 failed, 5 rejected; Open",
-      "minute 5: 4 calls, 0 failed, 2 rejected; Closed",
-      "minute 6: 6 calls, 0 failed, 0 rejected; Closed"
+      "minute 1: calls 5, failed 0, rejected 0; Closed",
+      "minute 2: calls 6, failed 0, rejected 0; Closed",
+      "minute 3: calls 3, failed 2, rejected 3; Open",
+      "minute 4: calls 1, failed 1, rejected 5; Open",
+      "minute 5: calls 4, failed 0, rejected 2; Closed",
+      "minute 6: calls 6, failed 0, rejected 0; Closed"
     ],
     testing: [
       "ok   it recovers",
