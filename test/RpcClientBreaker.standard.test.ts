@@ -86,7 +86,7 @@ describe("the standard client", () => {
     ],
     ["does not retry if the server forbids it", [unavailable({ retryable: false }), answer], 1, "ServiceUnavailable"],
     [
-      "does not retry if the server forbids it, whatever `while` says",
+      "does not retry if the server forbids it, even if `while` allows it",
       [unavailable({ retryable: false }), answer],
       1,
       "ServiceUnavailable",

@@ -6,6 +6,7 @@ import { BreakerStore } from "../breaker/BreakerStore.ts"
 import { awaitClosed } from "../breaker/control.ts"
 import { isInside, locate, registryOf, type Subject } from "../breaker/protect.ts"
 import { answer, passesAll, subjectOf, switchedOn } from "../engine/answer.ts"
+import type { LiveCircuit } from "../engine/liveCircuit.ts"
 import type { Registry } from "../engine/registry.ts"
 import { nowOf } from "../engine/time.ts"
 import * as CircuitOpen from "../shapes/CircuitOpen.ts"
@@ -47,10 +48,14 @@ const lineFor = (registry: BreakerStore["Service"], open: Rejecting): Line | und
   if (circuit === undefined) return undefined
   const now = registry.runtime.time.now()
   if (passesAll(registry, circuit, now) && answer(registry, circuit, now)._tag !== "Reject") return undefined
-  // A flag can let calls through in any state. The line cannot evaluate it: only calls do.
-  if (typeof circuit.policy.enabled !== "boolean") return undefined
-  return lineOf(registry, circuit, (registry, { group, key }) => closes(registry, group.name, key))
+  return lineAt(registry, circuit)
 }
+
+/** The line of a circuit. A flag can let calls through in any state. The line cannot evaluate it: only calls do. */
+const lineAt = (registry: BreakerStore["Service"], circuit: LiveCircuit): Line | undefined =>
+  typeof circuit.policy.enabled === "boolean"
+    ? lineOf(registry, circuit, (registry, { group, key }) => closes(registry, group.name, key))
+    : undefined
 
 /** Waits for this caller's turn, in the order of arrival. */
 export const inLine = (open: Rejecting, millis: number, patience: Patience): Effect.Effect<unknown> =>
@@ -75,8 +80,8 @@ export const inTurn = (at: Rejecting, patience: Patience): Effect.Effect<void> =
     if (store._tag === "None" || circuit === undefined) return Effect.void
     const answered = answer(store.value, circuit, store.value.runtime.time.now())
     if (answered._tag === "Pass" || (answered._tag === "Reject" && answered.wait > patience.millis)) return Effect.void
-    if (typeof circuit.policy.enabled !== "boolean") return Effect.void
-    const line = lineOf(store.value, circuit, (registry, { group, key }) => closes(registry, group.name, key))
+    const line = lineAt(store.value, circuit)
+    if (line === undefined) return Effect.void
     const position = { line, ticket: line.nextTicket() }
     patience.position = position
     return spending(patience, line.turn(position.ticket, patience.millis))

@@ -168,7 +168,7 @@ export const classify = (exit: Exit.Exit<unknown, unknown>): Outcome.Outcome => 
   return Cause.hasDies(exit.cause) ? Outcome.failure() : Outcome.success
 }
 
-/** Whether a procedure has this error in its own schema, so that the server can send it as it is. */
+/** Whether a procedure has this error in its own schema, so that the server can send it unchanged. */
 const declaring = (): ((rpc: Rpc.AnyWithProps, error: unknown) => boolean) => {
   const known = new WeakMap<Rpc.AnyWithProps, (error: unknown) => boolean>()
   return (rpc, error) => {
