@@ -2,7 +2,7 @@ import { assert, describe } from "@effect/vitest"
 import { Cause, Duration, Effect, Exit, Fiber, Layer, pipe, Queue, Stream } from "effect"
 import { AiError, LanguageModel, Model, type Response } from "effect/ai"
 import { TestClock } from "effect/testing"
-import { CircuitBreaker, Resilience, Trip } from "effect-fuse"
+import { CircuitBreaker, Deadline, Resilience, Trip } from "effect-fuse"
 import { AiBreaker } from "effect-fuse/ai"
 import { inspect, quick, scenario } from "./support/verbs.ts"
 
@@ -43,6 +43,17 @@ scenario("a stream counts once it has ended, while its scope is still open", fiv
     yield* Effect.provide(reads, fromQueue(queue))
     assert.deepStrictEqual([yield* totals, (yield* inspect()).inFlight], [expected, 0])
   }
+})
+
+scenario("a silent stream that the deadline of its caller ends is a Failure if it had enough time", five, function* () {
+  const queue = yield* Queue.unbounded<Part>()
+  for (const deadline of ["100 millis", "10 seconds"] as const) {
+    const reads = Deadline.within(Effect.provide(Stream.runDrain(parts), fromQueue(queue)), deadline)
+    const fiber = yield* begin(Effect.exit(reads))
+    yield* TestClock.adjust(deadline)
+    yield* Fiber.join(fiber)
+  }
+  assert.deepStrictEqual(yield* totals, ["Closed", 0, 1, 1])
 })
 
 describe("the timeouts of a stream", () => {

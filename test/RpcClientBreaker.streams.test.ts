@@ -2,7 +2,7 @@ import { assert, describe } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Queue, Stream } from "effect"
 import { type RpcGroup, RpcTest } from "effect/rpc"
 import { TestClock } from "effect/testing"
-import { CircuitBreaker } from "effect-fuse"
+import { CircuitBreaker, Deadline } from "effect-fuse"
 import { RpcClientBreaker } from "effect-fuse/rpc"
 import { Gone, Users, usersWith } from "./support/users.ts"
 import { inspect, quick, rejectionIn, scenario } from "./support/verbs.ts"
@@ -54,6 +54,21 @@ describe("streams", () => {
       yield* TestClock.adjust("2 seconds")
       yield* Fiber.join(fiber)
       assert.deepStrictEqual(yield* totals(), ignored)
+    })
+  }
+
+  for (const [what, stream, deadline, outcome] of [
+    ["is a Failure if it had enough time", Stream.never, "10 seconds", failure],
+    ["is Ignored if it had too little time", Stream.never, "100 millis", ignored],
+    ["is Ignored after an element", Stream.concat(Stream.make("a"), Stream.never), "10 seconds", ignored]
+  ] as const) {
+    scenario(`a silent stream that the deadline of its caller ends ${what}`, quick, function* () {
+      const client = yield* from(stream)
+      const watching = Deadline.within(Stream.runDrain(client.WatchUsers(undefined)), deadline)
+      const fiber = yield* Effect.forkChild(Effect.exit(watching), { startImmediately: true })
+      yield* TestClock.adjust(deadline)
+      yield* Fiber.join(fiber)
+      assert.deepStrictEqual([yield* totals(), (yield* inspect()).inFlight], [outcome, 0])
     })
   }
 

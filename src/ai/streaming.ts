@@ -5,7 +5,7 @@ import type * as Exit from "effect/Exit"
 import * as Pull from "effect/Pull"
 import * as Stream from "effect/Stream"
 import type { BreakerStore } from "../breaker/BreakerStore.ts"
-import { admitAs, type Subject } from "../breaker/protect.ts"
+import { admitAs, type Subject, settleUnanswered } from "../breaker/protect.ts"
 import * as Outcome from "../core/Outcome.ts"
 import type { Call } from "../engine/call.ts"
 import { eventLoopOf } from "../engine/eventLoop.ts"
@@ -111,8 +111,10 @@ class Streamed {
 
   /** Settles the call of a consumer that has stopped before the end of the stream. */
   abandoned(consumer: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
-    const isAnswered = this.hasToken && consumer._tag === "Success"
-    return this.permit.settleAs(this.outcome(isAnswered ? Outcome.success : Outcome.ignored)) ?? Effect.void
+    if (!this.hasToken && this.refused === undefined && !this.hasFinished)
+      return settleUnanswered(this.permit, consumer)
+    const otherwise = consumer._tag === "Success" ? Outcome.success : Outcome.ignored
+    return this.permit.settleAs(this.outcome(otherwise)) ?? Effect.void
   }
 
   private outcome(otherwise: Outcome.Outcome): Outcome.Outcome {

@@ -1,8 +1,10 @@
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import { type Decoded, decodeOptions, endlessMillis, type FieldsOf, optional } from "../core/fields.ts"
+import * as Outcome from "../core/Outcome.ts"
 import { cooldownWait, rejectsAt } from "../engine/answer.ts"
 import { Call } from "../engine/call.ts"
 import type { Classify } from "../engine/classify.ts"
@@ -291,4 +293,16 @@ export const admitAs = (target: Subject, lease: number): Effect.Effect<Call, Cir
       Effect.onExitPrimitive(admitted, (exit) => (exit._tag === "Failure" ? call.settle(exit) : undefined)),
       call
     )
+  })
+
+/**
+ * Settles a permit of {@link admitAs} after the caller has stopped before the dependency answered. If the deadline of the caller cut the call
+ * short, the call may be a Failure, as in {@link guard}. Otherwise it is Ignored.
+ */
+export const settleUnanswered = (permit: Call, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> =>
+  Effect.withFiber((fiber) => {
+    const { deadline, registry } = callerOf(fiber)
+    const isCut = deadline !== undefined && exit._tag === "Failure" && Cause.hasInterruptsOnly(exit.cause)
+    const settled = isCut ? settleUnderDeadline(registry, permit, deadline, exit) : permit.settleAs(Outcome.ignored)
+    return settled ?? Effect.void
   })

@@ -4,24 +4,42 @@ import type * as Exit from "effect/Exit"
 import * as Pull from "effect/Pull"
 import * as Stream from "effect/Stream"
 import type { BreakerStore } from "../breaker/BreakerStore.ts"
-import { admitAs, type Subject } from "../breaker/protect.ts"
+import { admitAs, type Subject, settleUnanswered } from "../breaker/protect.ts"
 import * as Outcome from "../core/Outcome.ts"
 import type { Call } from "../engine/call.ts"
 import type { Restore } from "../engine/classify.ts"
 
-/**
- * Settles the call after a pull, if the stream has ended, or if the call is a probe: an element shows that the server works. It does not wait
- * for the scope of the stream, which may stay open long after the stream has ended.
- */
-const pulled = (permit: Call, exit: Exit.Exit<unknown, unknown>, restore: Restore): Effect.Effect<void> | undefined => {
-  if (exit._tag === "Success") return permit.isProbe ? permit.settleAs(Outcome.success) : undefined
-  if (Pull.isDoneCause(exit.cause)) return permit.settleAs(Outcome.success)
-  return Cause.hasInterruptsOnly(exit.cause) ? undefined : permit.settle(exit, restore)
-}
+/** One streamed answer under its circuit. */
+class StreamedAnswer {
+  private readonly permit: Call
+  private hasElement = false
 
-/** Settles the call of a consumer that has stopped before the end of the stream. */
-const abandoned = (permit: Call, consumer: Exit.Exit<unknown, unknown>): Effect.Effect<void> =>
-  permit.settleAs(consumer._tag === "Success" ? Outcome.success : Outcome.ignored) ?? Effect.void
+  constructor(permit: Call) {
+    this.permit = permit
+  }
+
+  /**
+   * Settles the call after a pull, if the stream has ended, or if the call is a probe: an element shows that the server works. It does not
+   * wait for the scope of the stream, which may stay open long after the stream has ended.
+   */
+  pulled(exit: Exit.Exit<unknown, unknown>, restore: Restore): Effect.Effect<void> | undefined {
+    const { permit } = this
+    if (exit._tag === "Success") {
+      this.hasElement = true
+      return permit.isProbe ? permit.settleAs(Outcome.success) : undefined
+    }
+    if (Pull.isDoneCause(exit.cause)) return permit.settleAs(Outcome.success)
+    return Cause.hasInterruptsOnly(exit.cause) ? undefined : permit.settle(exit, restore)
+  }
+
+  /** Settles the call of a consumer that has stopped before the end of the stream. */
+  abandoned(consumer: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
+    if (consumer._tag === "Success") return this.permit.settleAs(Outcome.success) ?? Effect.void
+    return this.hasElement
+      ? (this.permit.settleAs(Outcome.ignored) ?? Effect.void)
+      : settleUnanswered(this.permit, consumer)
+  }
+}
 
 /** Runs a streamed answer under a circuit, from the first pull until the stream ends or its consumer stops. */
 export const watched = (
@@ -29,13 +47,18 @@ export const watched = (
   subject: Subject
 ): Stream.Stream<unknown, unknown, BreakerStore> =>
   Stream.unwrap(
-    Effect.map(Effect.acquireRelease(admitAs(subject, Infinity), abandoned), (permit) =>
-      Stream.transformPull(stream, (pull) =>
-        Effect.succeed(
-          Effect.uninterruptibleMask((restore) =>
-            Effect.onExitPrimitive(restore(pull), (exit) => pulled(permit, exit, restore))
+    Effect.map(
+      Effect.acquireRelease(
+        Effect.map(admitAs(subject, Infinity), (permit) => new StreamedAnswer(permit)),
+        (answer, consumer) => answer.abandoned(consumer)
+      ),
+      (answer) =>
+        Stream.transformPull(stream, (pull) =>
+          Effect.succeed(
+            Effect.uninterruptibleMask((restore) =>
+              Effect.onExitPrimitive(restore(pull), (exit) => answer.pulled(exit, restore))
+            )
           )
         )
-      )
     )
   )
