@@ -392,7 +392,11 @@ describe("ActivityBreaker", () => {
   const { activity } = recorded(Effect.fail("boom" as const) as Effect.Effect<string, "boom">)
 
   const wrong: ReadonlyArray<readonly [what: string, make: () => unknown, message: RegExp]> = [
-    ["a value that is not an activity", () => ActivityBreaker.protect(Effect.void as never, "api"), /self.*an Activity/],
+    [
+      "a value that is not an activity",
+      () => ActivityBreaker.protect(Effect.void as never, "api"),
+      /self.*an Activity/
+    ],
     ["no name", () => ActivityBreaker.protect(activity, ""), /name/],
     ["a jitter above 1", () => ActivityBreaker.protect(activity, "api", { jitter: 2 }), /jitter/],
     [
