@@ -100,7 +100,7 @@ const commitOf = (
   ownText: string | undefined,
   { answer, epoch, pending, voter }: ReturnType<typeof turn>
 ) => {
-  const fence = inTime(time, notAfter)
+  const fence = inTime(hub, time, notAfter)
   const own = isOwn(ownText)
   const values = {
     ...{ ...fence.values, ...own.values },

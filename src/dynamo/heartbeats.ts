@@ -45,7 +45,7 @@ export const renewed = (
     if (!isSafe || ttl <= 0) return Effect.undefined
     if (time > notAfter) return Effect.succeed(late(time))
     const text = voterText({ life: known.life, until: Math.ceil(time + ttl), heard: request.heard })
-    const fence = inTime(time, notAfter)
+    const fence = inTime(undefined, time, notAfter)
     const own = isOwn(known.text)
     return updateHub(table, voter, {
       set: "SET #r.#voter = :text, #t = :time",
@@ -80,7 +80,7 @@ export const joined = (
     if (time > notAfter) return late(time)
     const was = hub.voters.get(voter)
     if (ttl <= 0 && was === undefined) return yield* answered(session, request, hub, time)
-    const fence = inTime(time, notAfter)
+    const fence = inTime(hub, time, notAfter)
     const own = isOwn(was?.text)
     const life = liveVoter(hub, voter, time)?.life ?? session.newLife()
     const text = voterText({ life, until: Math.ceil(time + ttl), heard: heardOf(request, hub) })

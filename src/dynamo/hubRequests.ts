@@ -47,14 +47,18 @@ export const existingHub = ({ newLife, table }: HubSession): Effect.Effect<Hub, 
 
 const refusedAsLost = (error: RequestError): RequestError | Lost => (error.isRefused ? new Lost() : error)
 
-/** That the time of the store, which each heartbeat of the fleet moves on, is not after the deadline. */
-export const inTime = (time: number, notAfter: number) =>
-  notAfter === Infinity
-    ? { condition: "#f = :f", values: {} }
-    : {
-        condition: "#f = :f AND (#t <= :notAfter OR #t > :far)",
-        values: { ":notAfter": n(Math.floor(notAfter)), ":far": n(time + farMillis) }
-      }
+/**
+ * That the time of the store, which each heartbeat of the fleet moves on, is not after the deadline. If the hub was read with a time that no
+ * process of the fleet wrote, the condition also accepts that same time. It accepts no other: the time of a command that arrives late is far
+ * behind that of the hub, too.
+ */
+export const inTime = (hub: Hub | undefined, time: number, notAfter: number) => {
+  if (notAfter === Infinity) return { condition: "#f = :f", values: {} }
+  const deadline = { ":notAfter": n(Math.floor(notAfter)) }
+  return hub !== undefined && hub.time - time >= farMillis
+    ? { condition: "#f = :f AND (#t <= :notAfter OR #t = :far)", values: { ...deadline, ":far": n(hub.time) } }
+    : { condition: "#f = :f AND #t <= :notAfter", values: deadline }
+}
 
 /** That the voter's value is the one that was read. */
 export const isOwn = (text: string | undefined) =>

@@ -15,7 +15,7 @@ import { ServerClock } from "./serverClock.ts"
 /** A sort key has at most 1,024 bytes. */
 export const longestCircuit = 1_000
 
-/** A turn takes four requests, one after the other. */
+/** A turn takes four requests, one after the other. What follows its answer may take as long again. */
 const deadlineMillis = 1_000
 
 /** How long a process that starts waits before it tries again to reach DynamoDB. */
@@ -39,10 +39,10 @@ export const storeOn = (table: DynamoTable, pollMillis: number, newLife = random
       Effect.flatMap(restore(lock.take(1)), () =>
         Effect.flatMap(Effect.exit(restore(one)), (exit) => {
           const follow = Exit.isSuccess(exit) ? exit.value.follow : undefined
+          // The AWS client waits for an answer without end, for instance on a connection that broke while the process was frozen.
+          const bounded = follow && Effect.ignoreCause(Effect.interruptible(Effect.timeout(follow, deadlineMillis)))
           const release: Effect.Effect<unknown> =
-            follow === undefined
-              ? lock.release(1)
-              : Effect.forkDetach(Effect.ensuring(Effect.ignoreCause(Effect.interruptible(follow)), lock.release(1)))
+            bounded === undefined ? lock.release(1) : Effect.forkDetach(Effect.ensuring(bounded, lock.release(1)))
           return Effect.andThen(
             release,
             Effect.map(exit, ({ answer }) => answer)

@@ -1,0 +1,117 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Deferred, Effect, Fiber } from "effect"
+import { RequestError } from "../src/dynamo/client.ts"
+import { ServerClock } from "../src/dynamo/serverClock.ts"
+import { storeOn } from "../src/dynamo/store.ts"
+import { exchanged, swap, swapOf } from "./support/exchanges.ts"
+import { until } from "./support/redisFleet.ts"
+import { Table } from "./support/simulation/dynamo.ts"
+
+interface Sent {
+  readonly kind: string
+  readonly sk: string
+  readonly input: string
+}
+
+/** Stores on a table in memory, with a clock that the test sets, and requests that the test can hold back. */
+const made = () => {
+  const table = new Table()
+  const time = { now: 1_700_000_000_000 }
+  let which: (sent: Sent) => boolean = () => false
+  let gate = Deferred.makeUnsafe<void>()
+  let held = 0
+  const send = (kind: string, input: { readonly Key?: Key; readonly Item?: Key }) => {
+    const carriedOut = Effect.try({
+      try: () => table.carryOut(kind, input as never),
+      catch: (cause) => new RequestError({ cause })
+    })
+    return Effect.suspend(() => {
+      const sk = (input.Key ?? input.Item)?.sk?.S ?? ""
+      if (held > 0 || !which({ kind, sk, input: JSON.stringify(input) })) return carriedOut
+      held++
+      return Effect.andThen(Deferred.await(gate), carriedOut)
+    })
+  }
+  const open = () =>
+    storeOn({ name: "t", prefix: "p", send: send as never, clock: new ServerClock(() => time.now) }, 1_000)
+  /** Holds the next request of a kind back, until it is released. */
+  const holdNext = (next: (sent: Sent) => boolean) => {
+    which = next
+    gate = Deferred.makeUnsafe<void>()
+    held = 0
+    const arrived = until(
+      "a request is held back",
+      Effect.sync(() => held > 0)
+    )
+    return { arrived, release: Deferred.succeed(gate, undefined) }
+  }
+  return { table, time, open, holdNext }
+}
+
+type Key = { readonly sk?: { readonly S?: string } }
+
+const isCommit = ({ input, kind }: Sent) => kind === "UpdateItem" && input.includes(":was")
+const isOfCircuit = ({ kind, sk }: Sent) => kind === "PutItem" && sk.startsWith("c#")
+
+describe("a commit of a process that was frozen", () => {
+  it.live.each([1_100, 9_000, 10_500, 12_000, 3_600_000])(
+    "changes nothing %d milliseconds later, if another process has sent a heartbeat",
+    (frozen) =>
+      Effect.gen(function* () {
+        const { holdNext, open, time } = made()
+        const [one, other] = [open(), open()]
+        const { life } = yield* exchanged(one, { voter: "one", ttl: 10_000_000 })
+        const { arrived, release } = holdNext(isCommit)
+        const fiber = yield* Effect.forkChild(
+          one.exchange({
+            ...{ voter: "one", ttl: 10_000_000, notAfter: time.now + 1_000, heard: 0, life, floor: 0, casts: [] },
+            swaps: [swap({ ttl: undefined })]
+          })
+        )
+        yield* arrived
+        time.now += frozen
+        yield* exchanged(other, { voter: "other", ttl: 10_000_000 })
+        yield* release
+        assert.strictEqual((yield* Fiber.join(fiber))._tag, "Late")
+        assert.deepStrictEqual((yield* other.load(["api"])).records, [undefined])
+      })
+  )
+})
+
+describe("a hub whose time is an hour ahead", () => {
+  it.live("is written by heartbeats and by turns with a deadline", () =>
+    Effect.gen(function* () {
+      for (const swaps of [[], [swap()]]) {
+        for (const ahead of [3_600_000, Number.MAX_SAFE_INTEGER / 2_000]) {
+          const { open, table, time } = made()
+          const store = open()
+          const { life } = yield* exchanged(store, { voter: "v" })
+          const hub = table.items.get("hub")
+          table.items.set("hub", { ...hub, t: { N: String(Math.floor(time.now + ahead)) } })
+          const request = { voter: "v", ttl: 60_000, notAfter: time.now + 1_000, heard: 0, life, floor: 0, casts: [] }
+          assert.strictEqual((yield* store.exchange({ ...request, swaps }))._tag, "Done")
+          assert.deepStrictEqual(table.items.get("hub")?.["t"], { N: String(time.now) })
+        }
+      }
+    })
+  )
+})
+
+describe("a request for the item of a circuit that is never answered", () => {
+  it.live(
+    "holds up the next exchange of its process for about a second",
+    () =>
+      Effect.gen(function* () {
+        const { holdNext, open, table } = made()
+        const store = open()
+        const { arrived } = holdNext(isOfCircuit)
+        yield* exchanged(store, { voter: "v", swaps: [swap()] })
+        yield* arrived
+        yield* Effect.timeout(exchanged(store, { voter: "v" }), "20 seconds")
+        assert.isTrue((yield* swapOf(store, swap({ circuit: "next" }), { voter: "v" })).swapped)
+        assert.isTrue(table.items.has("c#api"))
+        assert.strictEqual((yield* store.load(["api"])).records[0]?.body, "body")
+      }),
+    30_000
+  )
+})
