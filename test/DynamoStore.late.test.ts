@@ -18,6 +18,7 @@ const made = () => {
   const table = new Table()
   const time = { now: 1_700_000_000_000 }
   let which: (sent: Sent) => boolean = () => false
+  let lost: RequestError | undefined
   let gate = Deferred.makeUnsafe<void>()
   let held = 0
   const send = (kind: string, input: { readonly Key?: Key; readonly Item?: Key }) => {
@@ -29,7 +30,10 @@ const made = () => {
       const sk = (input.Key ?? input.Item)?.sk?.S ?? ""
       if (held > 0 || !which({ kind, sk, input: JSON.stringify(input) })) return carriedOut
       held++
-      return Effect.andThen(Deferred.await(gate), carriedOut)
+      const gone = Deferred.await(gate)
+      return lost === undefined
+        ? Effect.andThen(gone, carriedOut)
+        : Effect.andThen(carriedOut, Effect.andThen(gone, Effect.fail(lost)))
     })
   }
   const open = () =>
@@ -45,7 +49,12 @@ const made = () => {
     )
     return { arrived, release: Deferred.succeed(gate, undefined) }
   }
-  return { table, time, open, holdNext }
+  /** Carries the next request of a kind out, and answers with an error when it is released. */
+  const loseNext = (next: (sent: Sent) => boolean, error: RequestError) => {
+    lost = error
+    return holdNext(next)
+  }
+  return { table, time, open, holdNext, loseNext }
 }
 
 type Key = { readonly sk?: { readonly S?: string } }
@@ -93,6 +102,63 @@ describe("a hub whose time is an hour ahead", () => {
           assert.deepStrictEqual(table.items.get("hub")?.["t"], { N: String(time.now) })
         }
       }
+    })
+  )
+})
+
+/** The failure of a condition, as the AWS client tells of it after so many attempts. */
+const refusedAfter = (attempts: number) =>
+  new RequestError({ cause: { name: "ConditionalCheckFailedException", $metadata: { attempts } } })
+
+describe("a commit that the AWS client sends again because it has lost the answer", () => {
+  it.live("is answered as what it is, carried out, also if another turn has come in between", () =>
+    Effect.gen(function* () {
+      for (const next of [false, true]) {
+        const { loseNext, open, table } = made()
+        const [store, other] = [open(), open()]
+        const { arrived, release } = loseNext(isCommit, refusedAfter(2))
+        const fiber = yield* Effect.forkChild(swapOf(store, swap(), { voter: "v" }))
+        yield* arrived
+        if (next) assert.isTrue((yield* swapOf(other, swap({ circuit: "next" }), { voter: "w" })).swapped)
+        yield* release
+        const answer = yield* Fiber.join(fiber)
+        assert.deepStrictEqual([answer.swapped, answer.record?.body], [true, "body"])
+        assert.strictEqual((yield* other.load(["api"])).records[0]?.epoch, answer.record?.epoch)
+        yield* until(
+          "the turn is carried out",
+          Effect.sync(() => table.items.has("c#api") && table.items.get("hub")?.["p"] === undefined)
+        )
+      }
+    })
+  )
+
+  it.live("is made anew if it was refused each time", () =>
+    Effect.gen(function* () {
+      const { holdNext, open } = made()
+      const [store, other] = [open(), open()]
+      const { arrived, release } = holdNext(isCommit)
+      const fiber = yield* Effect.forkChild(swapOf(store, swap(), { voter: "v" }))
+      yield* arrived
+      yield* swapOf(other, swap({ body: "first" }), { voter: "w" })
+      yield* release
+      const answer = yield* Fiber.join(fiber)
+      assert.deepStrictEqual([answer.swapped, answer.record?.body], [false, "first"])
+    })
+  )
+})
+
+describe("a register that fills the hub with processes that ended", () => {
+  it.live("is emptied by the next process that starts", () =>
+    Effect.gen(function* () {
+      const { open, table, time } = made()
+      const store = open()
+      yield* exchanged(store, { voter: "old", ttl: 1_000 })
+      const dead = Array.from({ length: 5_000 }, (_, i) => [`old-${i}`, { S: `${time.now} life 0` }])
+      table.items.set("hub", { ...table.items.get("hub"), r: { M: Object.fromEntries(dead) } })
+      table.mostBytes = JSON.stringify(table.items.get("hub")).length
+      time.now += 3_600_000
+      const { live } = yield* exchanged(open(), { voter: "new" })
+      assert.strictEqual(live, 1)
     })
   )
 })

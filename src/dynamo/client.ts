@@ -34,6 +34,13 @@ export class RequestError extends Data.TaggedError("RequestError")<{ readonly ca
   get isRefused(): boolean {
     return nameOf(this.cause) === "ConditionalCheckFailedException"
   }
+
+  /** Whether the AWS client sent the request more than once. Then the refusal may be the answer to a repetition of a write that was carried out. */
+  get isRepeated(): boolean {
+    const { attempts } =
+      (this.cause as { readonly $metadata?: { readonly attempts?: unknown } } | undefined)?.$metadata ?? {}
+    return typeof attempts === "number" && attempts > 1
+  }
 }
 
 export const nameOf = (error: unknown): string =>

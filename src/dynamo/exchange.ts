@@ -5,11 +5,21 @@ import type { Exchange, ExchangeAnswer, RollCall } from "../store/SharedStore.ts
 import { type DynamoTable, expression, getAll, type Item, keyOf, n, RequestError, s } from "./client.ts"
 import { writeDigest } from "./digests.ts"
 import { joined, remember, renewed } from "./heartbeats.ts"
-import { applied, type Hub, hubKey, overlaid, type Pending, pendingText, timeOf, type UnreadableHub } from "./hub.ts"
-import { existingHub, type HubSession, inTime, isOwn, type Lost, late, updateHub } from "./hubRequests.ts"
+import {
+  applied,
+  type Hub,
+  hubKey,
+  overlaid,
+  type Pending,
+  pendingText,
+  registerBytes,
+  timeOf,
+  type UnreadableHub
+} from "./hub.ts"
+import { existingHub, type HubSession, inTime, isOwn, type Lost, late, readHub, updateHub } from "./hubRequests.ts"
 import { type CircuitItem, circuitKey, itemFrom, noItem, toItem } from "./records.ts"
 import { rollCallItem, unheard } from "./rollCalls.ts"
-import { circuitsOf, heardOf, turn } from "./turn.ts"
+import { circuitsOf, heardOf, type TurnDone, turn } from "./turn.ts"
 
 export type ExchangeFailure = RequestError | UnreadableHub | TooMuch
 
@@ -84,13 +94,35 @@ const taken = (session: HubSession, request: Exchange): Effect.Effect<Answered, 
     const changes = done.pending.circuits.size > 0
     const was = hub.voters.get(voter)
     if (!changes && done.voter === undefined && was === undefined) return { answer: done.answer }
-    yield* bounded(table, circuits, done.pending)
+    yield* bounded(table, hub, circuits, done.pending)
     const now = timeOf(hub, table.clock.now())
     if (now > notAfter) return { answer: late(now) }
-    const after = yield* updateHub(table, voter, commitOf(hub, time, notAfter, was?.text, done))
+    const commit = updateHub(table, voter, commitOf(hub, time, notAfter, was?.text, done))
+    const after = yield* Effect.catchTag(commit, "Lost", (lost) =>
+      lost.isRepeated ? committedBefore(session, request, was?.text, done, lost) : Effect.fail(lost)
+    )
     remember(session, request, after)
     yield* writeDigest(table, request, after, time)
-    return changes ? { answer: done.answer, follow: settled(table, circuits, done.pending) } : { answer: done.answer }
+    return changes && after.version === done.pending.version
+      ? { answer: done.answer, follow: settled(table, circuits, done.pending) }
+      : { answer: done.answer }
+  })
+
+/**
+ * The hub, if it has the value that the commit gave to its voter. Only the voter's own process writes this value, and it sends one exchange at a
+ * time: the commit was carried out, and its answer was lost. A later turn may have carried out its changes since.
+ */
+const committedBefore = (
+  { table }: HubSession,
+  { voter }: Exchange,
+  textBefore: string | undefined,
+  done: TurnDone,
+  lost: Lost
+): Effect.Effect<Hub, RequestError | UnreadableHub | Lost> =>
+  Effect.flatMap(readHub(table), (hub) => {
+    const text = done.voter?.text
+    const isCarriedOut = text !== undefined && text !== textBefore && hub?.voters.get(voter)?.text === text
+    return hub !== undefined && isCarriedOut ? Effect.succeed(hub) : Effect.fail(lost)
   })
 
 const commitOf = (
@@ -98,7 +130,7 @@ const commitOf = (
   time: number,
   notAfter: number,
   ownText: string | undefined,
-  { answer, epoch, pending, voter }: ReturnType<typeof turn>
+  { answer, epoch, pending, voter }: TurnDone
 ) => {
   const fence = inTime(hub, time, notAfter)
   const own = isOwn(ownText)
@@ -137,12 +169,13 @@ const bytesOf = (item: unknown): number => new TextEncoder().encode(JSON.stringi
 /** Fails before the commit if an item would be too large: a change that cannot be carried out would stop the store. */
 const bounded = (
   table: DynamoTable,
+  hub: Hub,
   circuits: ReadonlyMap<string, CircuitItem>,
   pending: Pending
 ): Effect.Effect<void, TooMuch> =>
   Effect.suspend(() => {
     const sizes = [
-      [hubKey, bytesOf(pendingText(pending))] as const,
+      [hubKey, registerBytes(hub) + bytesOf(pendingText(pending))] as const,
       ...Array.from(pending.circuits, ([circuit, change]) => {
         const item = toItem(table, circuit, applied(circuits.get(circuit) ?? noItem, change, pending))
         return [circuit, bytesOf(item)] as const

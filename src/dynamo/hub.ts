@@ -106,6 +106,13 @@ export const liveAt = ({ voters }: Hub, time: number): number => {
   return live
 }
 
+/** About how many bytes the register takes in the hub. Its names and values are ASCII. */
+export const registerBytes = ({ voters }: Hub): number => {
+  let bytes = 0
+  for (const [name, { text }] of voters) bytes += name.length + text.length + 4
+  return bytes
+}
+
 export const liveVoter = (hub: Hub, voter: string, time: number): Voter | undefined => {
   const found = hub.voters.get(voter)
   return found !== undefined && time < found.until ? found : undefined

@@ -5,8 +5,8 @@ import { type DynamoTable, expression, get, type Item, keyOf, n, type RequestErr
 import { type Hub, hubFrom, hubKey, newHub, UnreadableHub } from "./hub.ts"
 import { farMillis } from "./serverClock.ts"
 
-/** Another process changed the hub after it was read. */
-export class Lost extends Data.TaggedError("Lost") {}
+/** Another process changed the hub after it was read. If the request is a repetition, the change may be that of its first sending. */
+export class Lost extends Data.TaggedError("Lost")<{ readonly isRepeated: boolean }> {}
 
 /** What one process remembers of its voters: their latest values in the register. */
 export interface Remembered {
@@ -42,10 +42,11 @@ export const existingHub = ({ newLife, table }: HubSession): Effect.Effect<Hub, 
       ConditionExpression: "attribute_not_exists(#pk)",
       ExpressionAttributeNames: expression("#pk")
     })
-    return Effect.flatMap(Effect.mapError(create, refusedAsLost), () => Effect.fail(new Lost()))
+    return Effect.flatMap(Effect.mapError(create, refusedAsLost), () => Effect.fail(new Lost({ isRepeated: false })))
   })
 
-const refusedAsLost = (error: RequestError): RequestError | Lost => (error.isRefused ? new Lost() : error)
+const refusedAsLost = (error: RequestError): RequestError | Lost =>
+  error.isRefused ? new Lost({ isRepeated: error.isRepeated }) : error
 
 /**
  * That the time of the store, which each heartbeat of the fleet moves on, is not after the deadline. If the hub was read with a time that no

@@ -43,6 +43,8 @@ const numberIn = (item: Item, name: string): number =>
 /** A table in memory. Each request is carried out at once. */
 export class Table {
   readonly items = new Map<string, Item>()
+  /** The most bytes of an item that is updated. */
+  mostBytes = Infinity
 
   carryOut(kind: string, input: Input): object {
     const read = structuredClone(input) as Input & { readonly _updates?: { readonly sections: ReadonlyArray<Section> } }
@@ -88,6 +90,9 @@ export class Table {
       const of = second === undefined ? item : (item[first] as { M: Record<string, unknown> }).M
       if (type === "remove") delete of[second ?? first]
       else of[second ?? first] = val
+    }
+    if (this.mostBytes !== Infinity && JSON.stringify(item).length > this.mostBytes) {
+      throw Object.assign(new Error("the item is too large"), { name: "ValidationException" })
     }
     this.items.set(textIn(key, "sk"), item as Item)
     return item as Item
