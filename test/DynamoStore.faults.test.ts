@@ -343,6 +343,23 @@ describe("a write that arrives late", () => {
   )
 })
 
+describe("a commit whose answer is an error of the server", () => {
+  live(
+    "is repeated by the AWS client, and answered as carried out",
+    Effect.gen(function* () {
+      const { other, proxy } = yield* late
+      const client = yield* dynamoClient(proxy.url, 2)
+      const store = yield* DynamoStore.make({ client, table: circuitsTable })
+      let lost = 0
+      proxy.decide = (sent) => (isCommit(sent) && lost++ === 0 ? "lose the answer" : "pass")
+      const answer = yield* swapOf(store, swap(), { voter: "one" })
+      assert.strictEqual(lost, 2)
+      assert.deepStrictEqual([answer.swapped, answer.record?.body], [true, "body"])
+      assert.strictEqual((yield* other.load(["api"])).records[0]?.epoch, answer.record?.epoch)
+    })
+  )
+})
+
 describe("a process that ends between its commit and the items of the circuits", () => {
   live(
     "has carried out its exchange: loads, pages, roll calls and ballots have it, and the next turn writes the items",

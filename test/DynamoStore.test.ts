@@ -1,10 +1,11 @@
-import { DescribeTableCommand, type DynamoDBClient } from "@aws-sdk/client-dynamodb"
+import { BatchGetItemCommand, DescribeTableCommand, type DynamoDBClient } from "@aws-sdk/client-dynamodb"
 import { assert, describe, expectTypeOf, it } from "@effect/vitest"
 import { Config, ConfigProvider, Effect, Exit, Layer, Logger, Scope } from "effect"
 import { type BreakerStore, CircuitBreaker } from "effect-fuse"
 import * as DynamoStore from "effect-fuse/DynamoStore"
 import { afterEach, vi } from "vitest"
 import { circuitsTable, dynamoClient, dynamoTable } from "./support/dynamoServer.ts"
+import { exchanged, swap, swapOf } from "./support/exchanges.ts"
 import { ofFile } from "./support/ofFile.ts"
 import { type Replica, standsAt } from "./support/redisFleet.ts"
 import { live } from "./support/redisLive.ts"
@@ -56,6 +57,59 @@ describe("DynamoStore", () => {
         [Table?.TableStatus, Table?.LocalSecondaryIndexes?.map(({ IndexName }) => IndexName)],
         ["ACTIVE", ["changes"]]
       )
+    })
+  )
+
+  live(
+    "waits for a new table that DynamoDB does not know at once",
+    Effect.gen(function* () {
+      const aws = yield* dynamoClient((yield* server).url)
+      let asked = 0
+      const client: DynamoStore.DynamoClient = {
+        send: (command, options) =>
+          command instanceof DescribeTableCommand && ++asked === 1
+            ? Promise.reject(Object.assign(new Error("not found"), { name: "ResourceNotFoundException" }))
+            : aws.send(command, options)
+      }
+      yield* DynamoStore.createTable({ client, table: "a-third" })
+      assert.strictEqual(asked, 2)
+    })
+  )
+
+  live(
+    "says why a table cannot be created",
+    Effect.gen(function* () {
+      const client: DynamoStore.DynamoClient = { send: () => Promise.reject(new Error("no rights")) }
+      const error = yield* Effect.flip(DynamoStore.createTable({ client, table: "a-fourth" }))
+      assert.strictEqual(error.message, "The request to DynamoDB failed: no rights")
+    })
+  )
+
+  live(
+    "reads the items of a batch, whatever name of the table their answer has",
+    Effect.gen(function* () {
+      const aws = yield* dynamoClient((yield* server).url)
+      const arn = `arn:aws:dynamodb:eu-central-1:123456789012:table/${table}`
+      const renamed = (found: Record<string, unknown> = {}) =>
+        Object.fromEntries(Object.entries(found).map(([, value]) => [arn, value]))
+      let answers = 0
+      const client: DynamoStore.DynamoClient = {
+        send: async (command, options) => {
+          if (!(command instanceof BatchGetItemCommand)) return aws.send(command, options)
+          const answer = await aws.send(command, options)
+          const keys = Object.values(command.input.RequestItems ?? {}).flatMap(({ Keys = [] }) => Keys)
+          // The first answer has none of the items.
+          return answers++ === 0
+            ? { Responses: {}, UnprocessedKeys: { [arn]: { Keys: keys } } }
+            : { Responses: renamed(answer.Responses), UnprocessedKeys: {} }
+        }
+      }
+      const store = yield* DynamoStore.make({ client: aws, table, prefix: "batch" })
+      yield* swapOf(store, swap())
+      yield* exchanged(store, { swaps: [swap({ circuit: "next" })] })
+      const named = yield* DynamoStore.make({ client, table, prefix: "batch" })
+      assert.strictEqual((yield* named.load(["api"])).records[0]?.body, "body")
+      assert.isAbove(answers, 1)
     })
   )
 

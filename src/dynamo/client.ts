@@ -1,5 +1,6 @@
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
+import { foreignMessage } from "../core/foreign.ts"
 import type { ServerClock } from "./serverClock.ts"
 
 /**
@@ -30,7 +31,11 @@ export const load = async (): Promise<AwsPackage> => {
 
 /** A request failed. */
 export class RequestError extends Data.TaggedError("RequestError")<{ readonly cause: unknown }> {
-  /** Whether the condition of a write does not hold. The write changed nothing. */
+  override get message(): string {
+    return `The request to DynamoDB failed: ${foreignMessage(this.cause)}`
+  }
+
+  /** Whether the condition of a write does not hold. */
   get isRefused(): boolean {
     return nameOf(this.cause) === "ConditionalCheckFailedException"
   }
@@ -177,8 +182,9 @@ export const getAll = (
     Effect.flatMap(
       table.send("BatchGetItem", { RequestItems: { [table.name]: { Keys: keys, ConsistentRead: true } } }),
       ({ Responses, UnprocessedKeys }) => {
-        for (const item of Responses?.[table.name] ?? []) found.set(textOf(item["sk"]) ?? "", item)
-        const left = UnprocessedKeys?.[table.name]?.Keys ?? []
+        // The request is about one table. Its answer may have the name of the table for an ARN, or the reverse.
+        for (const item of Object.values(Responses ?? {}).flat()) found.set(textOf(item["sk"]) ?? "", item)
+        const left = Object.values(UnprocessedKeys ?? {}).flatMap(({ Keys = [] }) => Keys)
         if (left.length === 0) return Effect.void
         return times === 0
           ? Effect.fail(new RequestError({ cause: new Error("the table is throttled: keys were not processed") }))

@@ -49,9 +49,14 @@ export const createTable = (client: DynamoClient, table: string): Effect.Effect<
       is("ResourceInUseException"),
       () => Effect.void
     )
-    const isActive = Effect.map(
-      send(new aws.DescribeTableCommand({ TableName: table })),
-      ({ Table }) => Table?.TableStatus === "ACTIVE"
+    // DynamoDB may not know a new table for a moment.
+    const isActive = Effect.catchIf(
+      Effect.map(
+        send(new aws.DescribeTableCommand({ TableName: table })),
+        ({ Table }): boolean => Table?.TableStatus === "ACTIVE"
+      ),
+      is("ResourceNotFoundException"),
+      () => Effect.succeed(false)
     )
     for (let waited = 0; !(yield* isActive); waited += lookMillis) {
       if (waited >= activeWithinMillis) {

@@ -9,8 +9,11 @@ export interface Sent {
   readonly input: string
 }
 
-/** What becomes of a request: it passes, it is throttled, or it arrives when the promise is done, even if its sender is gone. */
-export type Fate = "pass" | "throttle" | Promise<unknown>
+/**
+ * What becomes of a request: it passes, it is throttled, it is carried out but answered with an error of the server, or it arrives when the
+ * promise is done, even if its sender is gone.
+ */
+export type Fate = "pass" | "throttle" | "lose the answer" | Promise<unknown>
 
 /** A way to DynamoDB on which requests are counted, throttled or late. */
 export interface DynamoProxy {
@@ -39,12 +42,16 @@ export const dynamoProxy = (server: string): Effect.Effect<DynamoProxy, never, S
         response.writeHead(400, type).end(throttled)
         return
       }
-      if (fate !== "pass") await fate
+      if (typeof fate !== "string") await fate
       const { connection: _, host: __, "content-length": ___, ...headers } = request.headers
       const answer = await fetch(server, { method: "POST", headers: headers as Record<string, string>, body: input })
       const text = await answer.text()
       const date = answer.headers.get("date")
       proxy.passed.push({ kind, input, status: answer.status, answer: text })
+      if (fate === "lose the answer") {
+        response.writeHead(500, type).end(JSON.stringify({ __type: "InternalServerError" }))
+        return
+      }
       if (response.writable) response.writeHead(answer.status, { ...type, ...(date && { date }) }).end(text)
     }
     const http = createServer((request, response) => {
