@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Fiber } from "effect"
+import { Deferred, Effect, Fiber, Stream } from "effect"
 import { RequestError } from "../src/dynamo/client.ts"
 import { ServerClock } from "../src/dynamo/serverClock.ts"
 import { storeOn } from "../src/dynamo/store.ts"
@@ -160,6 +160,24 @@ describe("a register that fills the hub with processes that ended", () => {
       const { live } = yield* exchanged(open(), { voter: "new" })
       assert.strictEqual(live, 1)
     })
+  )
+})
+
+describe("a read of the announcements that is never answered", () => {
+  it.live(
+    "fails the stream after about a second, so that it is run again",
+    () =>
+      Effect.gen(function* () {
+        const { holdNext, open } = made()
+        const store = open()
+        yield* exchanged(store)
+        const { arrived } = holdNext(({ kind }) => kind === "GetItem")
+        const fiber = yield* Effect.forkChild(Effect.flip(Stream.runDrain(store.changes)))
+        yield* arrived
+        const error = yield* Effect.timeout(Fiber.join(fiber), "20 seconds")
+        assert.match(error.message, /DynamoDB has not answered/)
+      }),
+    30_000
   )
 })
 

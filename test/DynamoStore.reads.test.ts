@@ -44,6 +44,14 @@ const made = () => {
   return { table, time, open, during, exchange }
 }
 
+interface Indexed {
+  readonly e: { readonly N: string }
+}
+
+interface Query {
+  readonly ExclusiveStartKey?: Indexed
+}
+
 const names = (store: SharedStore.SharedStore) =>
   Effect.map(store.page(0, 500), ({ changes, listed }) => [listed, ...changes.map(({ circuit }) => circuit)])
 
@@ -101,6 +109,32 @@ describe("a page", () => {
       table.items.delete("c#a")
       time.now += 300_000
       assert.deepStrictEqual(yield* names(reader), [0])
+    })
+  )
+
+  it.live("goes on where it was, if the read of many changes takes several requests and one of them fails", () =>
+    Effect.gen(function* () {
+      const { exchange, open, table } = made()
+      const circuits = Array.from({ length: 10 }, (_, i) => `c${i}`)
+      yield* exchange(open(), { swaps: circuits.map((circuit) => swap({ circuit })) })
+      let queries = 0
+      /** A table whose queries have two items each. Every second query fails. */
+      const send = (kind: string, input: Query) =>
+        Effect.suspend(() => {
+          if (kind !== "Query") return Effect.succeed(table.carryOut(kind, input as never))
+          if (++queries % 2 === 0) return Effect.fail(new RequestError({ cause: new Error("throttled") }))
+          const after = Number(input.ExclusiveStartKey?.e.N ?? -1)
+          const { Items } = table.carryOut(kind, input as never) as { readonly Items: ReadonlyArray<Indexed> }
+          const all = Items.filter(({ e }) => Number(e.N) > after)
+          const [last] = all.slice(1, 2)
+          return Effect.succeed({ Items: all.slice(0, 2), LastEvaluatedKey: all.length > 2 ? last : undefined })
+        })
+      const reader = storeOn(
+        { name: "t", prefix: "p", send: send as never, clock: new ServerClock(() => 1_700_000_000_000) },
+        1_000
+      )
+      const found = yield* Effect.retry(names(reader), { times: 10 })
+      assert.deepStrictEqual(found, [10, ...circuits])
     })
   )
 

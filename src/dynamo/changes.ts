@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
 import { type Changed, limits } from "../store/SharedStore.ts"
-import { type DynamoTable, expression, n, queryAll, type RequestError, s } from "./client.ts"
+import { type DynamoTable, expression, n, queryPages, type RequestError, s } from "./client.ts"
 import type { Hub } from "./hub.ts"
 import { type CircuitRecord, changesIndex, circuitOf, recordFrom, storedAt } from "./records.ts"
 
@@ -33,32 +33,35 @@ export class Changes {
     this.table = table
   }
 
-  /** Reads what has changed up to the epoch of the hub. */
-  upTo(hub: Hub, time: number): Effect.Effect<void, RequestError> {
+  /**
+   * Reads what has changed up to the epoch of the hub, and then calls `answer`, before any other read. A read that takes several requests
+   * keeps what it has: if it fails, the next one goes on from there.
+   */
+  upTo<A>(hub: Hub, time: number, answer: () => A): Effect.Effect<A, RequestError> {
     return this.lock.withPermits(1)(
       Effect.suspend(() => {
-        const isOld = time - this.readAt >= rereadMillis || time < this.readAt
-        const isOther = hub.life !== this.life || hub.epoch < this.epoch
-        const from = isOld || isOther ? 0 : this.epoch
         this.drop(time)
-        if (hub.epoch <= from) {
-          if (isOther) this.begin(hub, time)
-          return Effect.void
-        }
-        return Effect.map(this.query(from, hub.epoch), (found) => {
-          if (from === 0) this.begin(hub, time)
-          for (const [circuit, { record }] of hub.pending?.circuits ?? []) {
-            if (record?.changed === true && record.epoch > from) found.push({ circuit, record })
-          }
-          for (const read of found.sort((a, b) => a.record.epoch - b.record.epoch)) {
-            this.all.delete(read.circuit)
-            this.all.set(read.circuit, read)
-          }
+        const isOld = time - this.readAt >= rereadMillis || time < this.readAt
+        if (isOld || hub.life !== this.life || hub.epoch < this.epoch) this.begin(hub, time)
+        if (hub.epoch <= this.epoch) return Effect.succeed(answer())
+        return Effect.map(this.query(this.epoch, hub.epoch), () => {
+          const pending = Array.from(hub.pending?.circuits ?? [])
+          this.take(pending.flatMap(([circuit, { record }]) => (record?.changed === true ? [{ circuit, record }] : [])))
           this.epoch = hub.epoch
           this.drop(time)
+          return answer()
         })
       })
     )
+  }
+
+  /** Takes changes whose epochs are not below those before. */
+  private take(found: Array<ReadChange>): void {
+    for (const read of found.sort((a, b) => a.record.epoch - b.record.epoch)) {
+      this.all.delete(read.circuit)
+      this.all.set(read.circuit, read)
+      this.epoch = read.record.epoch
+    }
   }
 
   private begin({ life }: Hub, time: number): void {
@@ -69,18 +72,20 @@ export class Changes {
     this.all = new Map()
   }
 
-  private query(from: number, to: number): Effect.Effect<Array<ReadChange>, RequestError> {
-    const items = queryAll(this.table, {
+  private query(from: number, to: number): Effect.Effect<void, RequestError> {
+    const query = {
       IndexName: changesIndex,
       KeyConditionExpression: "#pk = :pk AND #e BETWEEN :from AND :to",
       ExpressionAttributeNames: expression("#pk #e"),
       ExpressionAttributeValues: { ":pk": s(this.table.prefix), ":from": n(from + 1), ":to": n(to) }
-    })
-    return Effect.map(items, (found) =>
-      found.flatMap((item) => {
-        const record = recordFrom(item)
-        return record?.changed === true ? [{ circuit: circuitOf(item), record }] : []
-      })
+    }
+    return queryPages(this.table, query, (items) =>
+      this.take(
+        items.flatMap((item) => {
+          const record = recordFrom(item)
+          return record?.changed === true ? [{ circuit: circuitOf(item), record }] : []
+        })
+      )
     )
   }
 

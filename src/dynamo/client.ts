@@ -84,6 +84,19 @@ interface Requests {
   }
 }
 
+/** How long an operation may take. A turn takes four requests, one after the other. */
+export const deadlineMillis = 1_000
+
+/**
+ * Fails after the deadline. The AWS client waits for an answer without end, for instance on a connection that broke while the process was
+ * frozen.
+ */
+export const withDeadline = <A, E>(self: Effect.Effect<A, E>): Effect.Effect<A, E | RequestError> =>
+  Effect.timeoutOrElse(self, {
+    duration: deadlineMillis,
+    orElse: () => Effect.fail(new RequestError({ cause: new Error("DynamoDB has not answered in time") }))
+  })
+
 type SendRequest = <K extends keyof Requests>(
   kind: K,
   input: Readonly<Record<string, unknown>>
@@ -212,23 +225,37 @@ export const queryAll = (
   table: DynamoTable,
   query: Readonly<Record<string, unknown>>,
   limit = Infinity
-): Effect.Effect<ReadonlyArray<Item>, RequestError> => {
-  const read = (
-    found: ReadonlyArray<Item>,
-    start: Item | undefined
-  ): Effect.Effect<ReadonlyArray<Item>, RequestError> =>
+): Effect.Effect<ReadonlyArray<Item>, RequestError> =>
+  Effect.suspend(() => {
+    const found: Array<Item> = []
+    return Effect.as(
+      queryPages(table, query, (items) => void found.push(...items), limit),
+      found
+    )
+  })
+
+/** Gives the items of a query to `take`, as they are now, with each answer of DynamoDB. It stops after `limit` items. */
+export const queryPages = (
+  table: DynamoTable,
+  query: Readonly<Record<string, unknown>>,
+  take: (items: ReadonlyArray<Item>) => void,
+  limit = Infinity
+): Effect.Effect<void, RequestError> => {
+  const read = (left: number, start: Item | undefined): Effect.Effect<void, RequestError> =>
     Effect.flatMap(
       table.send("Query", {
         TableName: table.name,
         ConsistentRead: true,
         ...query,
-        ...(limit === Infinity ? {} : { Limit: limit - found.length }),
+        ...(left === Infinity ? {} : { Limit: left }),
         ...(start === undefined ? {} : { ExclusiveStartKey: start })
       }),
       ({ Items = [], LastEvaluatedKey }) => {
-        const all = [...found, ...Items]
-        return LastEvaluatedKey === undefined || all.length >= limit ? Effect.succeed(all) : read(all, LastEvaluatedKey)
+        take(Items)
+        return LastEvaluatedKey === undefined || Items.length >= left
+          ? Effect.void
+          : read(left - Items.length, LastEvaluatedKey)
       }
     )
-  return read([], undefined)
+  return read(limit, undefined)
 }

@@ -10,7 +10,7 @@ import {
   type RollCall
 } from "../store/SharedStore.ts"
 import type { Changes } from "./changes.ts"
-import { type DynamoTable, getAll, type RequestError } from "./client.ts"
+import { type DynamoTable, getAll, type RequestError, withDeadline } from "./client.ts"
 import * as ofDigests from "./digests.ts"
 import { type Hub, liveAt, overlaid, timeOf, type UnreadableHub } from "./hub.ts"
 import { readHub } from "./hubRequests.ts"
@@ -40,7 +40,7 @@ export const page = (
       const none: PageAnswer = { time, live: 0, life: "", epoch: 0, trimmed: 0, listed: 0, changes: [] }
       return Effect.succeed(none)
     }
-    return Effect.map(changes.upTo(hub, time), () => ({
+    return changes.upTo(hub, time, () => ({
       time,
       live: liveAt(hub, time),
       life: hub.life,
@@ -79,22 +79,24 @@ export const polled = (table: DynamoTable, changes: Changes, millis: number): St
   const wait = Effect.flatMap(Random.next, (random) => Effect.sleep(millis * (0.8 + 0.4 * random)))
   return Stream.suspend(() => {
     let after: Announced | undefined
-    const poll = withHub(table, (hub, time) => {
-      const at = after
-      after = hub && { life: hub.life, epoch: hub.epoch, head: hub.head }
-      // In a new life of the store the position has no meaning. The next read of pages notices what is skipped here.
-      if (hub === undefined || at === undefined || at.life !== hub.life || hub.epoch < at.epoch) {
-        return Effect.succeed<ReadonlyArray<Change>>([])
-      }
-      const records =
-        hub.epoch === at.epoch
-          ? Effect.succeed<ReadonlyArray<Change>>([])
-          : Effect.map(changes.upTo(hub, time), () => recordsAfter(changes, at.epoch, time))
-      const rollCalls = Effect.map(unheard(table, hub, at.head, time), (all) =>
-        all.map((one: RollCall): Change => ({ _tag: "RollCall", ...one }))
-      )
-      return Effect.map(Effect.all([records, rollCalls], { concurrency: 2 }), (found) => found.flat())
-    })
+    const poll = withDeadline(
+      withHub(table, (hub, time) => {
+        const at = after
+        after = hub && { life: hub.life, epoch: hub.epoch, head: hub.head }
+        // In a new life of the store the position has no meaning. The next read of pages notices what is skipped here.
+        if (hub === undefined || at === undefined || at.life !== hub.life || hub.epoch < at.epoch) {
+          return Effect.succeed<ReadonlyArray<Change>>([])
+        }
+        const records =
+          hub.epoch === at.epoch
+            ? Effect.succeed<ReadonlyArray<Change>>([])
+            : changes.upTo(hub, time, () => recordsAfter(changes, at.epoch, time))
+        const rollCalls = Effect.map(unheard(table, hub, at.head, time), (all) =>
+          all.map((one: RollCall): Change => ({ _tag: "RollCall", ...one }))
+        )
+        return Effect.map(Effect.all([records, rollCalls], { concurrency: 2 }), (found) => found.flat())
+      })
+    )
     return Stream.flattenIterable(
       Stream.concat(Stream.fromEffect(poll), Stream.fromEffectRepeat(Effect.andThen(wait, poll)))
     )

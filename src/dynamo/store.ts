@@ -6,7 +6,7 @@ import * as Semaphore from "effect/Semaphore"
 import * as Stream from "effect/Stream"
 import { type ExchangeAnswer, type SharedStore, StoreError } from "../store/SharedStore.ts"
 import { Changes } from "./changes.ts"
-import { type AwsPackage, type DynamoClient, type DynamoTable, sender } from "./client.ts"
+import { type AwsPackage, type DynamoClient, type DynamoTable, deadlineMillis, sender, withDeadline } from "./client.ts"
 import { type Answered, exchange } from "./exchange.ts"
 import { type HubSession, readHub } from "./hubRequests.ts"
 import { digests, load, page, polled } from "./reads.ts"
@@ -14,9 +14,6 @@ import { ServerClock } from "./serverClock.ts"
 
 /** A sort key has at most 1,024 bytes. */
 export const longestCircuit = 1_000
-
-/** A turn takes four requests, one after the other. What follows its answer may take as long again. */
-const deadlineMillis = 1_000
 
 /** How long a process that starts waits before it tries again to reach DynamoDB. */
 const againMillis = 100
@@ -39,8 +36,7 @@ export const storeOn = (table: DynamoTable, pollMillis: number, newLife = random
       Effect.flatMap(restore(lock.take(1)), () =>
         Effect.flatMap(Effect.exit(restore(one)), (exit) => {
           const follow = Exit.isSuccess(exit) ? exit.value.follow : undefined
-          // The AWS client waits for an answer without end, for instance on a connection that broke while the process was frozen.
-          const bounded = follow && Effect.ignoreCause(Effect.interruptible(Effect.timeout(follow, deadlineMillis)))
+          const bounded = follow && Effect.ignoreCause(Effect.interruptible(withDeadline(follow)))
           const release: Effect.Effect<unknown> =
             bounded === undefined ? lock.release(1) : Effect.forkDetach(Effect.ensuring(bounded, lock.release(1)))
           return Effect.andThen(
