@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Stream } from "effect"
-import { RequestError } from "../src/dynamo/client.ts"
+import { RequestError, wholeOf } from "../src/dynamo/client.ts"
 import { ServerClock } from "../src/dynamo/serverClock.ts"
 import { storeOn } from "../src/dynamo/store.ts"
 import { exchanged, swap, swapOf } from "./support/exchanges.ts"
@@ -143,6 +143,24 @@ describe("a commit that the AWS client sends again because it has lost the answe
       yield* release
       const answer = yield* Fiber.join(fiber)
       assert.deepStrictEqual([answer.swapped, answer.record?.body], [false, "first"])
+    })
+  )
+})
+
+describe("the digest of a process that ended", () => {
+  it.live("may be deleted an hour after it was written, and a digest of a longer life only after that", () =>
+    Effect.gen(function* () {
+      for (const [ttl, hours] of [
+        [10_000, 1],
+        [7_200_000, 2]
+      ] as const) {
+        const { open, table, time } = made()
+        yield* exchanged(open(), { voter: "v", ttl, digest: "text" })
+        const end = wholeOf(table.items.get("d#v")?.["x"]) ?? 0
+        const millis = end * 1_000 - time.now
+        assert.isAtLeast(millis, hours * 3_600_000)
+        assert.isAtMost(millis, hours * 3_600_000 + 120_000)
+      }
     })
   )
 })

@@ -39,13 +39,12 @@ export class RequestError extends Data.TaggedError("RequestError")<{ readonly ca
   get isRefused(): boolean {
     return nameOf(this.cause) === "ConditionalCheckFailedException"
   }
+}
 
-  /** Whether the AWS client sent the request more than once. Then the refusal may be the answer to a repetition of a write that was carried out. */
-  get isRepeated(): boolean {
-    const { attempts } =
-      (this.cause as { readonly $metadata?: { readonly attempts?: unknown } } | undefined)?.$metadata ?? {}
-    return typeof attempts === "number" && attempts > 1
-  }
+/** Whether the AWS client sent the request more than once. A refusal may then be the answer to the repetition of a write that was carried out. */
+export const isRepeated = ({ cause }: RequestError): boolean => {
+  const { attempts } = (cause as { readonly $metadata?: { readonly attempts?: unknown } } | undefined)?.$metadata ?? {}
+  return typeof attempts === "number" && attempts > 1
 }
 
 export const nameOf = (error: unknown): string =>

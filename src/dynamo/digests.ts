@@ -7,13 +7,13 @@ import { deletedAt } from "./records.ts"
 /** A digest has an item of its own, because the digests of all processes do not fit into one. It counts while its voter lives. */
 export const digestKey = (voter: string): string => `d#${voter}`
 
-/** DynamoDB deletes a digest that is older than this. */
-const keptMillis = 86_400_000
+/** DynamoDB deletes a digest that is older than this: a reader of the digests has to pass over those of processes that ended. */
+const keptMillis = 3_600_000
 
 /** Writes the digest of a live voter. If it fails, the next heartbeat brings another one. A digest that comes late replaces no newer one. */
 export const writeDigest = (
   table: DynamoTable,
-  { digest, voter }: Exchange,
+  { digest, ttl, voter }: Exchange,
   hub: Hub,
   time: number
 ): Effect.Effect<void> => {
@@ -24,7 +24,7 @@ export const writeDigest = (
     life: s(lives.life),
     at: n(time),
     digest: s(`=${digest}`),
-    x: deletedAt(time + keptMillis)
+    x: deletedAt(time + Math.max(ttl, keptMillis))
   }
   const condition = "attribute_not_exists(#at) OR #at <= :at OR NOT attribute_type(#at, :number)"
   return Effect.ignore(

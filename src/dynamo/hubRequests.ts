@@ -1,7 +1,7 @@
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import type { ExchangeAnswer } from "../store/SharedStore.ts"
-import { type DynamoTable, expression, get, type Item, keyOf, n, type RequestError, s } from "./client.ts"
+import { type DynamoTable, expression, get, type Item, isRepeated, keyOf, n, type RequestError, s } from "./client.ts"
 import { type Hub, hubFrom, hubKey, newHub, UnreadableHub } from "./hub.ts"
 import { farMillis } from "./serverClock.ts"
 
@@ -46,7 +46,7 @@ export const existingHub = ({ newLife, table }: HubSession): Effect.Effect<Hub, 
   })
 
 const refusedAsLost = (error: RequestError): RequestError | Lost =>
-  error.isRefused ? new Lost({ isRepeated: error.isRepeated }) : error
+  error.isRefused ? new Lost({ isRepeated: isRepeated(error) }) : error
 
 /**
  * That the time of the store, which each heartbeat of the fleet moves on, is not after the deadline. If the hub was read with a time that no
