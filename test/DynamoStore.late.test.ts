@@ -36,8 +36,9 @@ const made = () => {
         : Effect.andThen(carriedOut, Effect.andThen(gone, Effect.fail(lost)))
     })
   }
-  const open = () =>
-    storeOn({ name: "t", prefix: "p", send: send as never, clock: new ServerClock(() => time.now) }, 1_000)
+  /** A store of a process whose clock is this many milliseconds ahead. */
+  const open = (ahead = 0) =>
+    storeOn({ name: "t", prefix: "p", send: send as never, clock: new ServerClock(() => time.now + ahead) }, 1_000)
   /** Holds the next request of a kind back, until it is released. */
   const holdNext = (next: (sent: Sent) => boolean) => {
     which = next
@@ -84,6 +85,25 @@ describe("a commit of a process that was frozen", () => {
         assert.strictEqual((yield* Fiber.join(fiber))._tag, "Late")
         assert.deepStrictEqual((yield* other.load(["api"])).records, [undefined])
       })
+  )
+})
+
+describe("a process whose clock is two seconds behind that of another", () => {
+  it.live("sets the time of the hub back by half a second at most", () =>
+    Effect.gen(function* () {
+      const { open, table, time } = made()
+      const [right, behind] = [open(), open(-2_000)]
+      const { life } = yield* exchanged(right, { voter: "right" })
+      for (const swaps of [[], [swap()], []]) {
+        for (const notAfter of [undefined, time.now + 1_000]) {
+          yield* exchanged(right, { voter: "right", life })
+          assert.strictEqual(wholeOf(table.items.get("hub")?.["t"]), time.now)
+          const before = { voter: "behind", ttl: 60_000, notAfter, heard: 0, life, floor: 0, casts: [] }
+          assert.strictEqual((yield* behind.exchange({ ...before, swaps }))._tag, "Done")
+          assert.isAtLeast(wholeOf(table.items.get("hub")?.["t"]) ?? 0, time.now - 500)
+        }
+      }
+    })
   )
 })
 

@@ -2,7 +2,17 @@ import * as Effect from "effect/Effect"
 import type { Exchange, ExchangeAnswer, RollCall } from "../store/SharedStore.ts"
 import { expression, keyOf, n, type RequestError, s } from "./client.ts"
 import { writeDigest } from "./digests.ts"
-import { buriable, type Hub, hubKey, liveAt, liveVoter, timeOf, type UnreadableHub, voterText } from "./hub.ts"
+import {
+  behindMillis,
+  buriable,
+  type Hub,
+  hubKey,
+  liveAt,
+  liveVoter,
+  timeOf,
+  type UnreadableHub,
+  voterText
+} from "./hub.ts"
 import { existingHub, type HubSession, inTime, isOwn, type Lost, late, updateHub } from "./hubRequests.ts"
 import { unheard } from "./rollCalls.ts"
 import { heardOf } from "./turn.ts"
@@ -45,7 +55,8 @@ export const renewed = (
     if (!isSafe || ttl <= 0) return Effect.undefined
     if (time > notAfter) return Effect.succeed(late(time))
     const text = voterText({ life: known.life, until: Math.ceil(time + ttl), heard: request.heard })
-    const fence = inTime(undefined, time, notAfter)
+    // If this clock is further behind the latest write, the time comes from the hub.
+    const fence = inTime(undefined, time, Math.min(notAfter, time + behindMillis))
     const own = isOwn(known.text)
     return updateHub(table, voter, {
       set: "SET #r.#voter = :text, #t = :time",

@@ -92,7 +92,7 @@ export const hubFrom = (item: Item): Hub | UnreadableHub => {
 }
 
 /** How far the clock of a process may be behind the latest write. Deadlines are longer, so that such a process is not late. */
-const behindMillis = 500
+export const behindMillis = 500
 
 /** The store's time, as a process sees it: that of its own clock, or a little before the latest write if its clock is further behind. */
 export const timeOf = (hub: Hub | undefined, now: number): number => {
