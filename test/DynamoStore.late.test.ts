@@ -201,6 +201,24 @@ describe("a register that fills the hub with processes that ended", () => {
   )
 })
 
+describe("a value in the register that another program wrote", () => {
+  it.live("does not keep processes that ended in the register", () =>
+    Effect.gen(function* () {
+      const { open, table, time } = made()
+      const store = open()
+      const { life } = yield* exchanged(store, { voter: "v", ttl: 10_000_000 })
+      const hub = table.items.get("hub")
+      const { r } = hub as { readonly r: { readonly M: object } }
+      const register = { foreign: { N: "1" }, old: { S: `${time.now} life 0` }, ...r.M }
+      table.items.set("hub", { ...hub, r: { M: register } } as never)
+      time.now += 3_600_000
+      yield* exchanged(store, { voter: "v", ttl: 10_000_000, life })
+      const after = table.items.get("hub") as unknown as { readonly r: { readonly M: object } }
+      assert.deepStrictEqual(Object.keys(after.r.M), ["foreign", "v"])
+    })
+  )
+})
+
 describe("a read of the announcements that is never answered", () => {
   it.live(
     "fails the stream after about a second, so that it is run again",

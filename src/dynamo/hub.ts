@@ -68,7 +68,9 @@ const votersFrom = (item: Item): ReadonlyMap<string, Voter> => {
   const { r } = item
   const found = new Map<string, Voter>()
   for (const [name, value] of Object.entries(r !== undefined && "M" in r ? r.M : {})) {
-    const text = textOf(value) ?? ""
+    const text = textOf(value)
+    // A write cannot name the value of another program in its condition.
+    if (text === undefined) continue
     found.set(name, voterFrom(text) ?? { until: 0, life: "", heard: 0, text })
   }
   return found
