@@ -57,6 +57,7 @@ const bare = [
   "core/foreign",
   "core/millis",
   "core/printable",
+  "dashboard/linkTemplate",
   "simulator/scenarioNames"
 ]
 const platform = ["effect", "@effect/platform-node", "@effect/platform-node-shared"]

@@ -1,7 +1,7 @@
 import * as Config from "effect/Config"
 import * as Flag from "effect/cli/Flag"
 import * as Option from "effect/Option"
-import { linkForm, toLink } from "../dashboard/links.ts"
+import { linkForm, toLink } from "../dashboard/linkTemplate.ts"
 import { scenarioNames } from "../simulator/scenarioNames.ts"
 import { countFlag, parseMillis } from "./settings.ts"
 
