@@ -91,7 +91,7 @@ export const joined = (
     if (time > notAfter) return late(time)
     const was = hub.voters.get(voter)
     if (ttl <= 0 && was === undefined) return yield* answered(session, request, hub, time)
-    // A register that is full has no place for this voter before.
+    // If the register fills the hub, this voter does not fit in before.
     yield* bury(session, request, hub, time)
     const fence = inTime(hub, time, notAfter)
     const own = isOwn(was?.text)

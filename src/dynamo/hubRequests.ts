@@ -49,9 +49,9 @@ const refusedAsLost = (error: RequestError): RequestError | Lost =>
   error.isRefused ? new Lost({ isRepeated: isRepeated(error) }) : error
 
 /**
- * That the time of the store, which each heartbeat of the fleet moves on, is not after the deadline. If the hub was read with a time that no
- * process of the fleet wrote, the condition also accepts that same time. It accepts no other: the time of a command that arrives late is far
- * behind that of the hub, too.
+ * The condition that the time of the store is not after the deadline. Each heartbeat of the fleet sets this time. If the hub was read with a
+ * time that no process of the fleet wrote, the condition accepts exactly this time, too. It does not accept every time that is far ahead,
+ * because a command of a process that was frozen finds such a time as well.
  */
 export const inTime = (hub: Hub | undefined, time: number, notAfter: number) => {
   if (notAfter === Infinity) return { condition: "#f = :f", values: {} }
