@@ -3,7 +3,7 @@
  * {@link ServiceUnavailable}, which says when to call again.
  *
  * ```ts
- * import { Duration, Effect, pipe, Schema } from "effect"
+ * import { Effect, pipe, Schema } from "effect"
  * import { Rpc, RpcGroup, RpcTest } from "effect/rpc"
  * import { BreakerStore, CircuitBreaker } from "effect-fuse"
  * import { RpcServerBreaker } from "effect-fuse/rpc"
@@ -18,7 +18,7 @@
  *
  * const program = Effect.gen(function* () {
  *   const client = yield* RpcTest.makeClient(Users)
- *   yield* CircuitBreaker.isolate("database", { for: "1 minute" })
+ *   yield* CircuitBreaker.isolate("database")
  *   return yield* Effect.flip(client.GetUser({ id: 1 }))
  * })
  * const error = await Effect.runPromise(program.pipe(
@@ -26,7 +26,7 @@
  *   Effect.provide([handlers, RpcServerBreaker.layer()]),
  *   Effect.provide(BreakerStore.layerMemory)
  * ))
- * error.message // => "The service is unavailable: its circuit \"database\" rejects calls, retry after 1m"
+ * error.message // => "The service is unavailable: its circuit \"database\" rejects calls"
  * ```
  *
  * `effect/rpc` is unstable: this module is tested with Effect 4.1.0.
