@@ -1,5 +1,5 @@
 import { assert, describe } from "@effect/vitest"
-import { Effect, type Scope } from "effect"
+import { Effect, Fiber, type Scope } from "effect"
 import { CircuitBreaker } from "effect-fuse"
 import { Fleet } from "effect-fuse/core"
 import { circuitsTable } from "./support/dynamoServer.ts"
@@ -116,8 +116,10 @@ describe.each(Object.keys(kinds) as ReadonlyArray<Kind>)("an instance of a funct
         yield* Effect.sleep(frozenMillis)
         // The others begin to fail while it stands still: two failures are less than the policy asks for.
         for (const one of replicas) for (let i = 0; i < 2; i++) assert.strictEqual(yield* fails(one), "down")
+        // A platform thaws an instance because of an invocation, so that its calls are the first thing that it does.
+        const invocation = yield* Effect.forkChild(instance.invoke({ calls: 20 }), { startImmediately: true })
         yield* instance.thaw
-        const after = yield* instance.invoke({ calls: 20 })
+        const after = yield* Fiber.join(invocation)
         assert.deepStrictEqual(after.got, Array(20).fill("ok"))
         yield* Effect.sleep(2 * syncInterval)
         for (const one of replicas) assert.strictEqual(yield* standing(one), "Closed (local)")
