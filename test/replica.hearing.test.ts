@@ -111,18 +111,21 @@ const linked = () => {
     return { _tag: "Done", ...store, rollCalls: [], casts: [], swaps: [] } as const
   }
   /** `takes` milliseconds pass until the answer is there; the store has its time when half of them have passed. */
-  const exchange = (takes = 0, answer: () => SharedStore.ExchangeAnswer = done) =>
+  const exchange = (takes = 0, answer: () => SharedStore.ExchangeAnswer = done, decidedAt = clock.now) =>
     Effect.runSync(
-      client.exchange((notAfter) =>
-        Effect.sync(() => {
-          sent.push(notAfter)
-          clock.now += takes / 2
-          clock.store += takes / 2
-          const found = answer()
-          clock.now += takes / 2
-          clock.store += takes / 2
-          return found
-        })
+      Effect.andThen(
+        client.learnTime,
+        client.exchange(decidedAt, (notAfter) =>
+          Effect.sync(() => {
+            sent.push(notAfter)
+            clock.now += takes / 2
+            clock.store += takes / 2
+            const found = answer()
+            clock.now += takes / 2
+            clock.store += takes / 2
+            return found
+          })
+        )
       )
     )
   const pass = (millis: number) => {
@@ -131,7 +134,12 @@ const linked = () => {
   }
   const fail = () =>
     Effect.runSync(
-      client.exchange(() => Effect.fail(new SharedStore.StoreError({ operation: "exchange", cause: "refused" })))
+      Effect.andThen(
+        client.learnTime,
+        client.exchange(clock.now, () =>
+          Effect.fail(new SharedStore.StoreError({ operation: "exchange", cause: "refused" }))
+        )
+      )
     )
   return { clock, done, exchange, fail, client, pass, sent }
 }
@@ -151,6 +159,26 @@ describe("A command", () => {
     exchange()
     // The answer said 50,100 and was there at 50,200: whatever is between is no time that passed.
     assert.strictEqual(sent.at(-1), 50_100 + 1_000 + 250)
+  })
+
+  it("has one that is counted from when its content was decided: the process may be frozen before it sends it", () => {
+    const { exchange, pass, sent } = linked()
+    exchange()
+    const decidedAt = 1_000
+    pass(5_000)
+    exchange(0, undefined, decidedAt)
+    assert.strictEqual(sent.at(-1), 50_250)
+  })
+
+  it("that is late because the process was frozen is not sent again", () => {
+    const { clock, exchange, pass, sent } = linked()
+    exchange()
+    const frozen = () => {
+      pass(5_000)
+      return { _tag: "Late", time: clock.store } as const
+    }
+    assert.isUndefined(exchange(0, frozen))
+    assert.strictEqual(sent.length, 2)
   })
 
   it("that is late after a step of the store's clock is sent again at once, and once", () => {

@@ -95,31 +95,38 @@ describe.each(Object.keys(kinds) as ReadonlyArray<Kind>)("an instance of a funct
     60_000
   )
 
-  live(
-    "that failed before it was frozen, and said so, opens nothing by what it remembers",
-    Effect.gen(function* () {
-      const { instance, place, replicas } = yield* given(1)
-      yield* instance.invoke({ calls: 20 })
-      for (const one of replicas) yield* works(one)
-      yield* areKnown(place, 2)
-      const before = yield* instance.invoke({ finds: "down", calls: 4 })
-      yield* Effect.sleep(200)
-      assert.deepStrictEqual(before, { got: Array(4).fill("down"), standing: "Closed (local)", openings: 0 })
-      yield* instance.freeze
-      yield* Effect.sleep(frozenMillis)
-      // The others begin to fail while it stands still: two failures are less than the policy asks for.
-      for (const one of replicas) for (let i = 0; i < 2; i++) assert.strictEqual(yield* fails(one), "down")
-      // A platform thaws an instance because of an invocation, so that its calls are the first thing that it does.
-      const invocation = yield* Effect.forkChild(instance.invoke({ calls: 20 }), { startImmediately: true })
-      yield* instance.thaw
-      const after = yield* Fiber.join(invocation)
-      assert.deepStrictEqual(after.got, Array(20).fill("ok"))
-      yield* Effect.sleep(2 * syncInterval)
-      for (const one of replicas) assert.strictEqual(yield* standing(one), "Closed (local)")
-      assert.strictEqual((yield* instance.invoke({})).standing, "Closed (local)")
-    }),
-    60_000
-  )
+  const said = {
+    "said so": false,
+    "was frozen while it said so": true
+  }
+  for (const [how, isHeld] of Object.entries(said))
+    live(
+      `that failed before it was frozen, and ${how}, opens nothing by what it remembers`,
+      Effect.gen(function* () {
+        const { instance, place, replicas } = yield* given(1)
+        yield* instance.invoke({ calls: 20 })
+        for (const one of replicas) yield* works(one)
+        yield* areKnown(place, 2)
+        if (isHeld) yield* place.wire.hang
+        const before = yield* instance.invoke({ finds: "down", calls: 4 })
+        if (!isHeld) yield* Effect.sleep(200)
+        assert.deepStrictEqual(before, { got: Array(4).fill("down"), standing: "Closed (local)", openings: 0 })
+        yield* instance.freeze
+        yield* place.wire.mend
+        yield* Effect.sleep(frozenMillis)
+        // The others begin to fail while it stands still: two failures are less than the policy asks for.
+        for (const one of replicas) for (let i = 0; i < 2; i++) assert.strictEqual(yield* fails(one), "down")
+        // A platform thaws an instance because of an invocation, so that its calls are the first thing that it does.
+        const invocation = yield* Effect.forkChild(instance.invoke({ calls: 20 }), { startImmediately: true })
+        yield* instance.thaw
+        const after = yield* Fiber.join(invocation)
+        assert.deepStrictEqual(after.got, Array(20).fill("ok"))
+        yield* Effect.sleep(2 * syncInterval)
+        for (const one of replicas) assert.strictEqual(yield* standing(one), "Closed (local)")
+        assert.strictEqual((yield* instance.invoke({})).standing, "Closed (local)")
+      }),
+      60_000
+    )
 
   live(
     "that opened the circuit alone, and was frozen, opens it for no other process when it is thawed",

@@ -46,8 +46,6 @@ export class Ballots implements Voting {
   private readonly wasRead = new WeakSet<RollCall>()
   /** The roll calls in which this process abstained for circuits that it does not have: by circuit id, until when they count. */
   private readonly abstained = new Map<string, number>()
-  /** Whether this process is stalled, or was a moment ago. It then casts no ballots. */
-  isStalled: () => boolean = () => false
 
   constructor(context: FleetContext, records: Records, lanes: Lanes, judging: Judging) {
     this.context = context
@@ -99,7 +97,7 @@ export class Ballots implements Voting {
     const fleetState = this.context.fleetStateOf(circuit)
     const { ballots } = fleetState
     // A failed probe of this process is fresh evidence.
-    ballots.opened = { ...(ballots.opened ?? seen(circuit, now)), at: now, doubted: this.isStalled() }
+    ballots.opened = { ...(ballots.opened ?? seen(circuit, now)), at: now, doubted: this.context.isStalled() }
     if (now < ballots.inquiryUntil || now - ballots.trippedAt < tripMillis) this.say(circuit, fleetState)
     else {
       ballots.trippedAt = now
@@ -309,7 +307,7 @@ export class Ballots implements Voting {
   /** Casts the ballot with the next command, or withdraws it if there is no ballot. `atOnce` ignores the rate limit. */
   say(circuit: LiveCircuit, fleetState: FleetState, atOnce = false): void {
     const { ballots } = fleetState
-    if (this.context.client.down || this.isStalled() || ballots.waiting) return
+    if (this.context.client.down || this.context.isStalled() || ballots.waiting) return
     const now = this.context.now()
     const { fleet } = circuit.policy
     const hold = fleet === false ? 0 : fleet.holdMillis
@@ -350,7 +348,8 @@ export class Ballots implements Voting {
     const { ballots } = fleetState
     ballots.waiting = false
     const ballot = this.ballot(circuit, fleetState)
-    if (context.leaving || this.isStalled() || (ballot === undefined && ballots.sent === undefined)) return undefined
+    if (context.leaving || this.context.isStalled() || (ballot === undefined && ballots.sent === undefined))
+      return undefined
     const { inquire, roll } = ballots
     ballots.conviction = ballot?.conviction ?? 0
     // A process that answered a roll call and then withdraws its ballot abstains.

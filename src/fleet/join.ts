@@ -42,7 +42,7 @@ export const joinFleet = (
       ballots.returned()
     }
     client.isStalled = () => stall.isNow || runtime.loop.hasJustStalled
-    ballots.isStalled = () => stall.isNow
+    context.isStalled = () => stall.isNow
     client.onStep = () => lanes.begin()
     lanes.voting = ballots
     records.onAdopted = (fleetState) => ballots.adopted(fleetState)

@@ -33,7 +33,7 @@ export interface Voting {
   /** The circuit whose ballot this process owes to a roll call; `undefined` if it abstains. */
   readonly owed: (rollCall: RollCall) => LiveCircuit | undefined
   readonly sent: (circuit: LiveCircuit) => void
-  /** `sentAt` is when the cast was sent. */
+  /** `sentAt` is when the cast was made for its command. */
   readonly answered: (circuit: LiveCircuit, cast: Cast, answer: CastAnswer, sentAt: number) => Effect.Effect<void>
   /** The cast was not sent, or the command failed. */
   readonly unsent: (circuit: LiveCircuit) => void
@@ -202,15 +202,18 @@ export class Lanes {
   }
 
   private get sendCasts(): Effect.Effect<void> {
-    return Effect.suspend(() => {
+    // A command has a deadline from the first on, which counts from when its content was decided.
+    const send = Effect.suspend(() => {
       const { context, hearing, voting } = this
       this.checkLife()
-      if (context.client.down || context.leaving) return this.sendBatch(new Map(), hearing.confirmed, hearing.life)
+      if (context.client.down || context.leaving)
+        return this.sendBatch(new Map(), hearing.confirmed, hearing.life, context.now())
       const unsure = hearing.queued.filter((one) => voting.isUnsure(one)).slice(0, limits.load)
       const read = unsure.length === 0 ? Effect.void : voting.read(unsure)
       return Effect.flatMap(read, () => {
         // The read may have taken long.
         this.checkLife()
+        const decidedAt = context.now()
         const batch = new Map<LiveCircuit, Cast>()
         const { life } = hearing
         const heard = this.answerRollCalls(batch)
@@ -221,12 +224,13 @@ export class Lanes {
           if (cast !== undefined) batch.set(circuit, cast)
         }
         const isNews = batch.size > 0 || heard !== hearing.confirmed || hearing.missing > 0
-        if (isNews || this.heartbeats.length > 0) return this.sendBatch(batch, heard, life)
+        if (isNews || this.heartbeats.length > 0) return this.sendBatch(batch, heard, life, decidedAt)
         // Roll calls that cannot be answered now are tried again a little later.
         if (hearing.isBehind) this.castsPausedUntil = context.now() + context.spread(pauseMillis)
         return Effect.void
       })
     })
+    return Effect.andThen(this.context.client.learnTime, send)
   }
 
   /** Adds the ballots owed to roll calls, while there is room. Returns the number of the last roll call that is answered. */
@@ -248,16 +252,21 @@ export class Lanes {
     return hearing.latest
   }
 
-  private sendBatch(batch: ReadonlyMap<LiveCircuit, Cast>, heard: number, life: string): Effect.Effect<void> {
+  /** `decidedAt`: when the ballots of the batch were made. */
+  private sendBatch(
+    batch: ReadonlyMap<LiveCircuit, Cast>,
+    heard: number,
+    life: string,
+    decidedAt: number
+  ): Effect.Effect<void> {
     return Effect.suspend(() => {
       const { context, digest, hearing, heartbeats, voting } = this
-      const sentAt = context.now()
       const { generation } = hearing
-      if (batch.size === 0 && heartbeats.length === 0) this.hearAt = sentAt + hearingMillis
+      if (batch.size === 0 && heartbeats.length === 0) this.hearAt = decidedAt + hearingMillis
       this.heartbeats = []
       this.digest = undefined
       for (const circuit of batch.keys()) voting.sent(circuit)
-      const sent = this.exchange({ casts: [...batch.values()], swaps: [], heard, life, digest })
+      const sent = this.exchange(decidedAt, { casts: [...batch.values()], swaps: [], heard, life, digest })
       return Effect.flatMap(sent, (answer) => {
         for (const heartbeat of heartbeats) Deferred.doneUnsafe(heartbeat, Exit.succeed(answer !== undefined))
         if (answer === undefined) {
@@ -278,7 +287,7 @@ export class Lanes {
           ([circuit, cast], index) => {
             const one = answer.casts[index]
             if (one === undefined) return Effect.sync(() => voting.unsent(circuit))
-            return Effect.catchCause(voting.answered(circuit, cast, one, sentAt), (cause) =>
+            return Effect.catchCause(voting.answered(circuit, cast, one, decidedAt), (cause) =>
               quietly(Effect.logError(`The store's answer to a ballot cannot be used: ${foreignText(cause)}`))
             )
           },
@@ -310,12 +319,12 @@ export class Lanes {
   }
 
   private get sendSwaps(): Effect.Effect<void> {
-    return Effect.suspend(() => {
+    const send = Effect.suspend(() => {
       const { context, hearing } = this
       this.checkLife()
       if (context.client.down) return Effect.sync(() => this.swapsFailed(this.swaps.splice(0)))
       const { confirmed, life } = hearing
-      const sentAt = context.now()
+      const decidedAt = context.now()
       const batch: Array<Waiting> = []
       const swaps: Array<Swap> = []
       while (batch.length < limits.swaps) {
@@ -329,17 +338,21 @@ export class Lanes {
         }
       }
       if (swaps.length === 0) return Effect.void
-      return Effect.map(this.exchange({ casts: [], swaps, heard: confirmed, life }), (answer) => {
+      return Effect.map(this.exchange(decidedAt, { casts: [], swaps, heard: confirmed, life }), (answer) => {
         if (answer === undefined) return this.swapsFailed(batch)
         for (const [index, { answered }] of batch.entries()) {
           const one = answer.swaps[index]
-          Deferred.doneUnsafe(answered, Exit.succeed(one === undefined ? undefined : { answer: one, sentAt }))
+          Deferred.doneUnsafe(
+            answered,
+            Exit.succeed(one === undefined ? undefined : { answer: one, sentAt: decidedAt })
+          )
         }
         this.wake()
         // The other lane has confirmed other roll calls since this command was sent: confirm them again.
         if (hearing.confirmed !== confirmed) context.runtime.background(this.heartbeat())
       })
     })
+    return Effect.andThen(this.context.client.learnTime, send)
   }
 
   private swapsFailed(batch: ReadonlyArray<Waiting>): void {
@@ -349,21 +362,23 @@ export class Lanes {
   }
 
   private exchange(
+    decidedAt: number,
     what: Pick<Exchange, "casts" | "swaps" | "heard" | "life" | "digest">
   ): Effect.Effect<ExchangeDone | undefined> {
     const { context, hearing } = this
     const before = { latest: hearing.latest, missing: hearing.missing }
     const { generation } = hearing
     const { floor, ttl, voter } = context
-    const sentAt = context.now()
-    const sent = context.client.exchange((notAfter) => context.store.exchange({ voter, ttl, notAfter, floor, ...what }))
+    const sent = context.client.exchange(decidedAt, (notAfter) =>
+      context.store.exchange({ voter, ttl, notAfter, floor, ...what })
+    )
     const taken = Effect.map(sent, (answer) => {
       if (answer === undefined || ttl === 0) return answer
       // At its start a process relies on the store's count: the lives of the others have not ended.
       const hasLived = this.livesUntil > Number.NEGATIVE_INFINITY
-      if (hasLived && sentAt + context.client.deadlineMillis >= this.livesUntil) context.joinedAt = context.now()
+      if (hasLived && decidedAt + context.client.deadlineMillis >= this.livesUntil) context.joinedAt = context.now()
       context.noteLive(answer.live, answer.liveFor)
-      this.livesUntil = Math.max(this.livesUntil, sentAt + ttl)
+      this.livesUntil = Math.max(this.livesUntil, decidedAt + ttl)
       if (hearing.generation === generation) {
         this.noteLife(answer.life)
         hearing.answered(answer.rollCalls, answer.head, before)

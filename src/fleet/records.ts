@@ -346,8 +346,8 @@ export class Records {
       record.committing++
       // Encoded when it is sent, because the times in a record are relative to that moment.
       const make = () => {
-        // Another process may have written the record while this swap was queued.
-        if (how.fenced !== undefined && (record.known?.epoch ?? 0) !== epoch) return undefined
+        // While this swap was queued, another process may have written the record, or this process may have been frozen.
+        if (how.fenced !== undefined && ((record.known?.epoch ?? 0) !== epoch || context.isStalled())) return undefined
         const sent: Provenance = { ...written, at: context.runtime.time.wall() }
         return toSwap(context.idOf(circuit), epoch, state, context.now(), sent)
       }

@@ -67,36 +67,41 @@ export class StoreClient {
     return this.storeTime === undefined ? undefined : this.storeTime.time + (this.time.now() - this.storeTime.at)
   }
 
-  /** By the store's clock, when a command that is sent now expires. */
-  private get notAfter(): number | undefined {
+  /** By the store's clock, when a command expires whose content was decided at a time of this process's clock. */
+  private notAfter(decidedAt: number): number | undefined {
     const now = this.storeNow
-    return now === undefined ? undefined : now + this.deadlineMillis
+    return now === undefined ? undefined : now - (this.time.now() - decidedAt) + this.deadlineMillis
   }
 
-  /** An exchange that the store carries out in time or not at all; `undefined` if it failed. Repeated once if the store's clock has stepped. */
+  /** Reads the store's time, unless this process knows it. */
+  get learnTime(): Effect.Effect<void> {
+    return Effect.suspend(() =>
+      this.storeTime === undefined ? Effect.asVoid(this.write(() => this.store.load([]))) : Effect.void
+    )
+  }
+
+  /**
+   * An exchange that the store carries out in time or not at all; `undefined` if it failed, or if the store's time is not known. Repeated
+   * once if the store's clock has stepped.
+   *
+   * The time begins when the content was decided, and not when it is sent: the process may be frozen in between.
+   */
   exchange(
+    decidedAt: number,
     send: (notAfter: number | undefined) => Effect.Effect<ExchangeAnswer, StoreError>
   ): Effect.Effect<ExchangeDone | undefined> {
-    const once = this.write(() => send(this.notAfter))
+    const once = this.write(() => send(this.notAfter(decidedAt)))
     const again = Effect.map(once, (answer) => {
       if (answer === undefined || answer._tag === "Done") return answer
       this.trouble = "commands reach it too late"
       return undefined
     })
-    const timed = Effect.suspend(() => {
-      const began = this.time.now()
-      return Effect.flatMap(once, (answer) => {
-        if (answer === undefined || answer._tag === "Done") return Effect.succeed(answer)
-        // If this process was frozen meanwhile, the command is late, and what it says is old. Otherwise the store's clock has stepped.
-        return this.time.now() - began > this.deadlineMillis ? Effect.succeed(undefined) : again
-      })
+    const timed = Effect.flatMap(once, (answer) => {
+      if (answer === undefined || answer._tag === "Done") return Effect.succeed(answer)
+      // If this process was frozen meanwhile, the command is late, and its content is old. Otherwise the store's clock has stepped.
+      return this.time.now() - decidedAt > this.deadlineMillis ? Effect.succeed(undefined) : again
     })
-    return Effect.suspend(() => {
-      if (this.storeTime !== undefined) return timed
-      // A command has no deadline without the store's time.
-      const time = this.write(() => this.store.load([]))
-      return Effect.flatMap(time, (answer) => (answer === undefined ? Effect.succeed(undefined) : timed))
-    })
+    return Effect.suspend(() => (this.storeTime === undefined ? Effect.succeed(undefined) : timed))
   }
 
   /** Sends a read; `undefined` if it failed. */
