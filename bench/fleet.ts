@@ -12,6 +12,7 @@
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs"
 import { cpus, loadavg } from "node:os"
+import { setTimeout as sleep } from "node:timers/promises"
 import { parseArgs } from "node:util"
 import { Effect, Exit, Scope } from "effect"
 import { postgresServer } from "../test/support/postgresServer.ts"
@@ -54,6 +55,8 @@ if (unknown !== undefined) {
   process.exit(2)
 }
 const quick = flags["quick"] === true
+/** For how long a store is young, with the default `syncInterval`, and a little more. */
+const youngMillis = 10_000
 const began = performance.now()
 const before = loadavg()[0] ?? 0
 const tell = (what: string) => {
@@ -93,6 +96,8 @@ const calls = async (): Promise<Result> => {
     const bytes = await sizes(server.url, onServer, quick)
     tell("trips")
     const fleet = await Fleet.start(server.url, 3)
+    // While a store is young, it may not know all processes, and openings wait for that. Here, a fleet is measured that has run for a while.
+    await sleep(youngMillis)
     const heard = await propagation(fleet, quick ? 5 : 50)
     const leaked = await leaks(fleet, quick ? 1 : 15, tell)
     await fleet.stop()

@@ -60,6 +60,15 @@ const ballotBytes = async (url: string, server: Admin, voters: number): Promise<
   return usage(server, `{${prefix}}:*`)
 }
 
+/** Waits until the fleet has opened all circuits. A young store first waits for processes that it may not know. */
+const allWritten = async (server: Admin): Promise<void> => {
+  for (let tries = 0; tries < 300; tries++) {
+    if (Number(await server.send("HLEN", "{sizes}:records")) >= sample) return
+    await Effect.runPromise(Effect.sleep("100 millis"))
+  }
+  throw new Error("not every open circuit has a record in Redis after 30 seconds")
+}
+
 export const sizes = async (url: string, server: Admin, quick: boolean): Promise<Sizes> => {
   const ours = await oursOnRedis(url, { prefix: "sizes", streak: true })
   const theirs = await theirsOnRedis(url)
@@ -79,21 +88,20 @@ export const sizes = async (url: string, server: Admin, quick: boolean): Promise
     await each((key) => protect(key, Effect.fail("down")))
     await each((key) => execute(key, Effect.fail("down")))
   }
-  // The fleet of one process opens the circuit in the background.
-  await Effect.runPromise(Effect.sleep("1 second"))
-  const indexes = ["changed", "listed", "unlisted"]
-  let open = await of("{sizes}:records")
+  await allWritten(server)
+  const indexes = ["records", "changed", "listed", "unlisted"]
+  let open = 0
   for (const index of indexes) open += await of(`{sizes}:${index}`)
-  if (open === 0) throw new Error("no record was found: is a key called otherwise?")
   const theirsOpen = await of("theirs-false:payments:*")
   await ours.dispose()
   await theirs.runtime.dispose()
 
   const circuits = quick ? 5_000 : 50_000
+  // It stays until both are measured: collecting it during the second measurement would count against that.
+  const inMemory = oursInMemory({ maxCircuits: circuits })
   const memory = await bytesEach(circuits, async () => {
-    const runtime = oursInMemory({ maxCircuits: circuits })
-    await callAll(runtime, circuits)
-    return runtime
+    await callAll(inMemory, circuits)
+    return inMemory
   })
   let shared: Ours | undefined
   const redis = await bytesEach(circuits, async () => {
@@ -102,6 +110,7 @@ export const sizes = async (url: string, server: Admin, quick: boolean): Promise
     return shared
   })
   await shared?.dispose()
+  await inMemory.dispose()
   return {
     redis: {
       healthy: healthy / sample,
