@@ -28,7 +28,7 @@ export interface LimitRules {
  */
 export type Ending = "Success" | "TimedOut" | "Refused" | "Neutral"
 
-/** A good outcome raises the limit by {@link up} and by {@link add} divided by the limit. */
+/** A good outcome raises the limit by `up + add / limit`. */
 const up = 1 / 4
 const add = 1 / 2
 /** A bad outcome lowers the limit by at most this share. */

@@ -87,7 +87,7 @@ export class StoreClient {
       const began = this.time.now()
       return Effect.flatMap(once, (answer) => {
         if (answer === undefined || answer._tag === "Done") return Effect.succeed(answer)
-        // If this process was frozen meanwhile, the command is late, and what it says is old. Otherwise the store's clock has stepped.
+        // If this process was frozen meanwhile, the content of the command is old. Otherwise, the store's clock has stepped.
         return this.time.now() - began > this.deadlineMillis ? Effect.succeed(undefined) : again
       })
     })
