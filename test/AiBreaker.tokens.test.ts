@@ -7,7 +7,7 @@ import { embeddings, messagesApi, messagesModel, refusal, streamed } from "./sup
 
 const prompt = "Hello"
 
-/** The series of the metric, by their labels. */
+/** The values of the metric by their labels. */
 const tokens = Effect.map(Metric.snapshot, (all) =>
   Object.fromEntries(
     all

@@ -26,7 +26,7 @@ describe.each(refs)("The state of a circuit in a %s", (_, make) => {
     })
   )
 
-  it.effect("wakes every transaction that waits for it, and those alone that it satisfies end", () =>
+  it.effect("wakes every waiting transaction, and the new state ends only those that it satisfies", () =>
     Effect.gen(function* () {
       const ref = make()
       const first = yield* Effect.forkChild(waitFor(ref, 1), { startImmediately: true })
