@@ -88,8 +88,8 @@ export interface Options {
   /** The longest pause after the first token of a stream. The time of running tools does not count. `false` disables the limit. Default: 1 minute. */
   readonly betweenTokens?: Duration.Input | false | undefined
   /**
-   * The longest time for which a rate limit or an exhausted quota opens the circuit. If the provider asks for more, it is called again
-   * after this time. Default: 1 day.
+   * The longest time for which a rate limit or an exhausted quota opens the circuit. If the provider asks for a longer wait,
+   * the circuit still ends its cooldown after this time. Default: 1 day.
    */
   readonly maxRetryAfter?: Duration.Input | undefined
 }
@@ -119,8 +119,8 @@ const fields = {
 export const classify = (exit: Exit.Exit<unknown, unknown>): Outcome.Outcome => defaultOutcome(exit)
 
 /**
- * Returns the `CircuitOpen` with which a circuit rejected a call of a model, or `undefined` for any other error. The error itself is a
- * retryable `AiError` with the same `retryAfter`.
+ * Returns the `CircuitOpen` of a rejected call, or `undefined` for any other error. The error of a rejected call is a retryable `AiError`
+ * with the same `retryAfter`.
  *
  * @category errors
  */
@@ -137,7 +137,7 @@ export const isUnavailable = (error: unknown): boolean =>
 
 // ---- Models ---------------------------------------------------------------------------------------------------------
 
-/** Answers of a model may take long, so probes have more time. This is one object, so that all models with the same name have the same policy. */
+/** A model may take long to answer, so probes have more time. All models with the same name must share this object as their policy. */
 const usual: Partial<Policy> = { probeTimeoutMillis: 120_000 }
 
 interface Around {

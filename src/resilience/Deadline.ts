@@ -62,8 +62,8 @@ export const remaining: Effect.Effect<Duration.Duration> = Effect.withFiber((fib
 })
 
 /**
- * The number of the current attempt of a call. It counts the retries of this process inside {@link within}, and those of callers in other
- * processes that send their attempt. Otherwise it is 1.
+ * The number of the current attempt of a call: 1 for the first attempt. It counts retries inside {@link within}, and retries of callers in
+ * other processes that send the attempt.
  *
  * @category getters
  */

@@ -225,6 +225,7 @@ const decodeEntry = (value: unknown): NameDigest | undefined => {
   if (worst === undefined) return undefined
   const count = (index: number): number => value[index] ?? 0
   const optional = (index: number): number | undefined => value[index] ?? undefined
+  const about = decodeDetails(value[14])
   return {
     name: value[0],
     calls: count(1),
@@ -240,7 +241,7 @@ const decodeEntry = (value: unknown): NameDigest | undefined => {
     p50: optional(11),
     p95: optional(12),
     worst,
-    about: decodeDetails(value[14])
+    ...(about === undefined ? {} : { about })
   }
 }
 
