@@ -32,7 +32,7 @@ const usages: ReadonlyArray<readonly [what: string, usage: unknown, counted: obj
 ]
 
 describe("The tokens of a model", () => {
-  it.effect("count for its provider and its name: two calls and a stream, but no failed call", () =>
+  it.effect("count for its provider and its name: two calls and a stream, but not a failed call", () =>
     Effect.gen(function* () {
       const api = yield* messagesApi
       const calls = Effect.gen(function* () {

@@ -20,7 +20,7 @@ const services = Layer.mergeAll(
 const prepared = <A, E, R>(self: Effect.Effect<A, E, R>) =>
   self.pipe(Effect.scoped, Effect.provide(services)) as Effect.Effect<A, E>
 
-/** Repeats an effect until its result is as expected. On a busy machine, a stall may excuse a failure. */
+/** Repeats an effect until `until` accepts its result. On a busy machine, the circuit may ignore a failure because of a stall. */
 const repeated = <A, E, R>(self: Effect.Effect<A, E, R>, until: (result: A) => boolean) =>
   Effect.repeat(Effect.delay(self, "10 millis"), { until }).pipe(Effect.timeout("20 seconds"))
 
