@@ -31,7 +31,7 @@ const stored = (place: Place, where: string) =>
   )
 
 describe("a workflow in PostgreSQL that waits for a circuit", () => {
-  live("continues with another runner, and its activity runs once, as its first attempt", (place) =>
+  live("continues in another runner, and its activity runs once, as its first attempt", (place) =>
     Effect.gen(function* () {
       const { activity, calls } = recorded()
       const { layer, runs } = defined(ActivityBreaker.protect(activity, "api", waits))
@@ -42,7 +42,7 @@ describe("a workflow in PostgreSQL that waits for a circuit", () => {
       yield* first.stop
       const before = runs.count
       assert.isAtLeast((yield* stored(place, "deliver_at IS NOT NULL")).length, 1)
-      // The wait ends while no runner lives.
+      // The wait ends while no runner runs.
       yield* Effect.sleep("400 millis")
       assert.deepStrictEqual([runs.count, calls], [before, []])
 
@@ -147,7 +147,7 @@ describe("a workflow in PostgreSQL that waits for a circuit", () => {
     })
   )
 
-  live("fails with CircuitOpen after maxWait, and another runner reads the same end", (place) =>
+  live("fails with CircuitOpen after maxWait, and another runner reads the same result", (place) =>
     Effect.gen(function* () {
       const { activity, calls } = recorded()
       const { layer } = defined(ActivityBreaker.protect(activity, "api", { ...waits, maxWait: "1 second" }))
@@ -164,7 +164,7 @@ describe("a workflow in PostgreSQL that waits for a circuit", () => {
     })
   )
 
-  live("waits with 49 others: one is the probe, then they continue in waves, and none waits durably again", (place) =>
+  live("waits with 49 others: after one probe, all continue in waves, without a second durable wait", (place) =>
     Effect.gen(function* () {
       const probe = yield* Deferred.make<string>()
       const { activity, calls } = recorded(Deferred.await(probe))

@@ -13,7 +13,7 @@ import { define, Order, recorded } from "./support/workflows.ts"
 const noJitter = { jitter: 0 }
 
 describe("an activity whose circuit is open", () => {
-  scenario("suspends its workflow for the retryAfter, and then runs, as its first attempt", function* () {
+  scenario("suspends its workflow for the retryAfter, and then runs as its first attempt", function* () {
     const { activity, calls } = recorded()
     const runs = yield* define(ActivityBreaker.protect(activity, "api", noJitter))
     yield* CircuitBreaker.open("api", { for: "30 seconds" })
@@ -70,25 +70,22 @@ describe("an activity whose circuit is open", () => {
     assert.strictEqual(calls.length, 1)
   })
 
-  scenario(
-    "also waits for another circuit inside the activity, which is not a failure of its own circuit",
-    function* () {
-      yield* CircuitBreaker.isolate("db", { for: "30 seconds" })
-      const { activity, calls } = recorded(Effect.as(CircuitBreaker.protect(Effect.void, "db"), "charged"))
-      yield* define(ActivityBreaker.protect(activity, "api", noJitter))
-      const order = yield* begin()
-      yield* TestClock.adjust("31 seconds")
-      assert.deepStrictEqual(yield* Fiber.join(order), Exit.succeed("charged"))
-      assert.deepStrictEqual(
-        calls.map(({ attempt }) => attempt),
-        [1, 1]
-      )
-      const { state, totals } = yield* inspect()
-      assert.deepStrictEqual([state, totals.failures, totals.ignored], ["Closed", 0, 1])
-    }
-  )
+  scenario("waits for another circuit inside the activity, without a failure of its own circuit", function* () {
+    yield* CircuitBreaker.isolate("db", { for: "30 seconds" })
+    const { activity, calls } = recorded(Effect.as(CircuitBreaker.protect(Effect.void, "db"), "charged"))
+    yield* define(ActivityBreaker.protect(activity, "api", noJitter))
+    const order = yield* begin()
+    yield* TestClock.adjust("31 seconds")
+    assert.deepStrictEqual(yield* Fiber.join(order), Exit.succeed("charged"))
+    assert.deepStrictEqual(
+      calls.map(({ attempt }) => attempt),
+      [1, 1]
+    )
+    const { state, totals } = yield* inspect()
+    assert.deepStrictEqual([state, totals.failures, totals.ignored], ["Closed", 0, 1])
+  })
 
-  scenario("waits without a circuit of its own by waitDurably", function* () {
+  scenario("waits for a circuit inside the activity with waitDurably", function* () {
     yield* CircuitBreaker.isolate("db", { for: "30 seconds" })
     const activity = Activity.make({
       name: "charge",
@@ -105,15 +102,15 @@ describe("an activity whose circuit is open", () => {
   })
 })
 
-describe("what an activity says about its dependency", () => {
-  scenario("is a failure if it fails, and the policy opens the circuit", function* () {
+describe("the outcome of an activity for its circuit", () => {
+  scenario("is a failure if the activity fails, so the policy opens the circuit", function* () {
     const { activity } = recorded(Effect.fail("boom"))
     yield* define(ActivityBreaker.protect(activity, "api"))
     assert.strictEqual(endOf(yield* Fiber.join(yield* begin())), "boom")
     yield* expectState("Open")
   })
 
-  scenario("is as isFailure reads its typed error", function* () {
+  scenario("depends on isFailure for a typed error", function* () {
     const { activity } = recorded(Effect.fail("declined"))
     yield* define(activity.pipe(ActivityBreaker.protect("api", { isFailure: (error: string) => error !== "declined" })))
     assert.strictEqual(endOf(yield* Fiber.join(yield* begin())), "declined")
@@ -132,7 +129,7 @@ describe("what an activity says about its dependency", () => {
     yield* expectState("Open")
   })
 
-  scenario("is nothing if the activity suspends its workflow", function* () {
+  scenario("is Ignored if the activity suspends its workflow", function* () {
     const { activity, calls } = recorded(
       Effect.as(DurableClock.sleep({ name: "inside", duration: "2 minutes" }), "charged") as Effect.Effect<string>
     )
@@ -146,7 +143,7 @@ describe("what an activity says about its dependency", () => {
     assert.deepStrictEqual([totals.failures, totals.ignored, totals.successes], [0, 1, 1])
   })
 
-  scenario("is nothing if the workflow is interrupted while it runs", function* () {
+  scenario("is Ignored if the workflow is interrupted during the activity", function* () {
     const { activity, calls } = recorded(Effect.never)
     yield* define(ActivityBreaker.protect(activity, "api"))
     yield* begin()
@@ -159,7 +156,7 @@ describe("what an activity says about its dependency", () => {
     assert.deepStrictEqual([state, totals.failures, totals.ignored], ["Closed", 0, 1])
   })
 
-  scenario("is one failure if it interrupts itself until Effect gives up", function* () {
+  scenario("is one failure if the activity interrupts itself until Effect gives up", function* () {
     let tries = 0
     const activity = Activity.make({
       name: "charge",
@@ -179,7 +176,7 @@ describe("what an activity says about its dependency", () => {
   })
 
   scenario(
-    "is a failure if it is a probe that does not end within probeTimeout: CircuitOpen, which is not a wait",
+    "is a failure for a probe that exceeds probeTimeout, and the activity fails with CircuitOpen instead of waiting",
     function* () {
       const { activity, calls } = recorded(Effect.never)
       yield* define(ActivityBreaker.protect(activity, "api", noJitter))
@@ -221,7 +218,7 @@ describe("a workflow that waits for a circuit", () => {
     assert.deepStrictEqual(calls, [{ at: 30_050, attempt: 1 }])
   })
 
-  scenario("does the steps before the activity once, and in each replay the same", function* () {
+  scenario("runs the activities before the wait only once, with the same results in each replay", function* () {
     const first = recorded()
     const second = Activity.make({ name: "ship", success: Schema.String, execute: Effect.succeed("shipped") })
     yield* define(
@@ -238,7 +235,7 @@ describe("a workflow that waits for a circuit", () => {
     assert.strictEqual(first.calls.length, 1)
   })
 
-  scenario("lets its other activities run to their end, each once", function* () {
+  scenario("runs its other activities to their end, once each", function* () {
     const other = recorded(Effect.as(Effect.sleep("10 seconds"), "shipped"))
     const shipped = Activity.make({
       name: "ship",
@@ -286,7 +283,7 @@ describe("a workflow that waits for a circuit", () => {
     })
   }
 
-  scenario("reads the result of the bare activity, which was stored before it had a circuit", function* () {
+  scenario("reads the result that was stored before the activity had a circuit", function* () {
     const { activity, calls } = recorded()
     const later = DurableClock.sleep({ name: "later", duration: "2 minutes" })
     const protectedNow = { is: false }
@@ -305,7 +302,7 @@ describe("a workflow that waits for a circuit", () => {
     assert.strictEqual(calls.length, 1)
   })
 
-  scenario("is not resumed by hand if its workflow suspends on failure: a wait is no failure", function* () {
+  scenario("resumes by itself even if the workflow suspends on failure, because a wait is not a failure", function* () {
     const Strict = Workflow.make("Strict", {
       payload: { id: Schema.String },
       idempotencyKey: ({ id }) => id,
@@ -349,7 +346,7 @@ describe("a workflow that waits for a circuit", () => {
 })
 
 describe("1,000 workflows that wait for one circuit", () => {
-  scenario("make one probe, and then continue in waves; none waits durably again", function* () {
+  scenario("make one probe, and then continue in waves, without a second durable wait", function* () {
     const { activity, calls } = recorded(Effect.as(Effect.sleep("200 millis"), "charged"))
     const runs = yield* define(ActivityBreaker.protect(activity, "api", noJitter))
     yield* CircuitBreaker.open("api", { for: "30 seconds" })
@@ -361,7 +358,7 @@ describe("1,000 workflows that wait for one circuit", () => {
     assert.strictEqual(runs.count, 2_000)
   })
 
-  scenario("continue in waves also with a store that does not know the circuit yet, as after a restart", function* () {
+  scenario("continue in waves even if the store does not know the circuit yet, as after a restart", function* () {
     const { activity, calls } = recorded()
     let store = yield* BreakerStore.BreakerStore
     yield* define(

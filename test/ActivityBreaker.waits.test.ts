@@ -30,13 +30,13 @@ const asked = (waits: ActivityBreaker.Waits, hold: Duration.Input | undefined, u
   })
 
 describe("the waits of an activity", () => {
-  scenario("start at one minute if no end is known, and grow with the time waited, up to maxDelay", function* () {
+  scenario("start at one minute without a known end, and grow with the time waited, up to maxDelay", function* () {
     const { seen } = yield* asked({ maxDelay: "2 minutes" }, undefined, "30 minutes")
     const waits = seen.slice(1).map((at, index) => at - (seen[index] ?? 0))
     assert.deepStrictEqual(waits, [...Array(9).fill(60), 68, 76, 85, 96, 109, ...Array(6).fill(120)])
   })
 
-  scenario("are at most maxDelay, also if the end is later", function* () {
+  scenario("are at most maxDelay, even if the end is later", function* () {
     const { seen } = yield* asked({ maxDelay: "40 seconds" }, "1 hour", "2 minutes")
     assert.deepStrictEqual(seen, [0, 40, 80, 120])
   })
@@ -52,7 +52,7 @@ describe("the waits of an activity", () => {
     assert.strictEqual(calls.length, 1)
   })
 
-  scenario("of a circuit that is isolated for a day need fewer than 80 entries", function* () {
+  scenario("store fewer than 80 entries for a circuit that is isolated for a day", function* () {
     const { activity } = recorded()
     const runs = yield* define(ActivityBreaker.protect(activity, "api"))
     yield* CircuitBreaker.isolate("api")
@@ -62,7 +62,7 @@ describe("the waits of an activity", () => {
     assert.isBelow(runs.count, 80)
   })
 
-  scenario("end with CircuitOpen at once if the circuit asks for more than maxWait", function* () {
+  scenario("end with CircuitOpen at once if the retryAfter exceeds maxWait", function* () {
     const { activity, calls } = recorded()
     yield* define(ActivityBreaker.protect(activity, "api", { maxWait: "29 seconds", maxDelay: "10 seconds" }))
     yield* CircuitBreaker.open("api", { for: "30 seconds" })
@@ -71,14 +71,14 @@ describe("the waits of an activity", () => {
     assert.deepStrictEqual(calls, [])
   })
 
-  scenario("end with CircuitOpen if the next one would exceed maxWait in total", function* () {
+  scenario("end with CircuitOpen if the next wait would exceed maxWait in total", function* () {
     const { order, seen } = yield* asked({ maxWait: "150 seconds" }, undefined, "5 minutes")
     assert.deepStrictEqual(seen, [0, 60, 120])
     const open = rejectionIn(yield* Fiber.join(order))
     assert.deepStrictEqual([open.reason, Duration.isFinite(open.retryAfter)], ["Isolated", false])
   })
 
-  scenario("reach maxWait by waits of maxDelay if no end is known", function* () {
+  scenario("reach maxWait in steps of maxDelay without a known end", function* () {
     const { order, seen } = yield* asked({ maxWait: "35 seconds", maxDelay: "10 seconds" }, undefined, "1 minute")
     assert.deepStrictEqual(seen, [0, 10, 20, 30])
     assert.strictEqual(rejectionIn(yield* Fiber.join(order)).reason, "Isolated")
@@ -110,7 +110,7 @@ describe("the waits of an activity", () => {
   }
 
   scenario(
-    "in memory are at most 5 seconds in total, with those for a turn",
+    "in memory are at most 5 seconds in total, including the wait for a turn",
     function* () {
       const { activity, calls } = recorded(Effect.never)
       yield* define(ActivityBreaker.protect(activity, "api", noJitter))
@@ -118,7 +118,7 @@ describe("the waits of an activity", () => {
       yield* begin("1")
       yield* begin("2")
       yield* TestClock.adjust("35 seconds")
-      // One was the probe, which timed out after 4 seconds. The other one had waited for it.
+      // The first call was the probe, which timed out after 4 seconds. The second call had waited for the probe.
       const ends = yield* Effect.forEach(["1", "2"], (id) =>
         Effect.flatMap(Order.executionId({ id }), (one) => Order.poll(one))
       )
@@ -128,7 +128,7 @@ describe("the waits of an activity", () => {
     { ...quick, cooldown: "4 seconds", probeTimeout: "4 seconds" }
   )
 
-  scenario("start anew with each attempt, and Activity.retry may retry a CircuitOpen", function* () {
+  scenario("start again at each attempt, and Activity.retry may retry a CircuitOpen", function* () {
     const { activity, calls } = recorded()
     yield* define(
       Activity.retry(ActivityBreaker.protect(activity, "api", { ...noJitter, maxWait: "1 minute" }), { times: 1 })

@@ -252,7 +252,7 @@ describe("Outcome.failure({ opens: true })", () => {
   })
 })
 
-it("AiBreaker.isUnavailable accepts failures, but no refusals and no mistakes of the caller", () => {
+it("AiBreaker.isUnavailable accepts failures, but not refusals or mistakes of the caller", () => {
   for (const [what, reason, says] of reasons) {
     assert.strictEqual(AiBreaker.isUnavailable(make(reason)), typeof says === "object", what)
   }

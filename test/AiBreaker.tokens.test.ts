@@ -7,7 +7,7 @@ import { embeddings, messagesApi, messagesModel, refusal, streamed } from "./sup
 
 const prompt = "Hello"
 
-/** The series of the metric, by their labels. */
+/** The values of the metric by their labels. */
 const tokens = Effect.map(Metric.snapshot, (all) =>
   Object.fromEntries(
     all
@@ -32,7 +32,7 @@ const usages: ReadonlyArray<readonly [what: string, usage: unknown, counted: obj
 ]
 
 describe("The tokens of a model", () => {
-  it.effect("count for its provider and its name: two calls and a stream, but no failed call", () =>
+  it.effect("count for its provider and its name: two calls and a stream, but not a failed call", () =>
     Effect.gen(function* () {
       const api = yield* messagesApi
       const calls = Effect.gen(function* () {

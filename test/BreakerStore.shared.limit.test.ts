@@ -33,7 +33,7 @@ describe("In a fleet whose policy has a limit", () => {
     })
   )
 
-  it.effect("each process limits its own calls after the close of the fleet, also a process without calls", () =>
+  it.effect("after a close, each process of the fleet limits its own calls, even a process without earlier calls", () =>
     Effect.gen(function* () {
       const { all, at, processes } = yield* fleet(3, { policy })
       yield* all((process) => process.succeed)

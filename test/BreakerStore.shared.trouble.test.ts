@@ -92,7 +92,7 @@ describe("A store that", () => {
     )
   }
 
-  it.effect("works gets only one read and one heartbeat per interval while no call fails for long", () =>
+  it.effect("works gets only one read and one heartbeat per interval without long failures", () =>
     Effect.gen(function* () {
       const { all, at } = yield* fleet(2)
       yield* all((process) => times(100, process.succeed))

@@ -67,7 +67,7 @@ describe("a limit", () => {
     assert.isAtLeast(Duration.toMillis(retryAfter), 50)
     assert.isAtMost(Duration.toMillis(retryAfter), 150)
     yield* endAll(calls.slice(0, 1), Exit.succeed("ok"))
-    // The success made room for its own call, and at most for one more.
+    // The success made room for its own call, and for at most one other call.
     yield* hang()
     const { limit: grown = 0 } = yield* inspect()
     assert.include([limit, (limit ?? 0) + 1], grown)

@@ -209,7 +209,7 @@ describe("a call of a pool that chooses the fastest", () => {
     )
   })
 
-  scenario("is no longer in flight after any kind of end", quick, function* () {
+  scenario("is not in flight after any kind of end", quick, function* () {
     const three = pool()
     for (const ends of [Effect.fail("boom"), Effect.die("bug"), Effect.interrupt, Effect.void]) {
       yield* Effect.exit(CircuitPool.call(three, () => ends))

@@ -156,7 +156,7 @@ describe("the client", () => {
     }).pipe(Effect.scoped, Effect.provide(services))
   )
 
-  it.live("sends no such headers by default", () =>
+  it.live("does not send these headers by default", () =>
     Effect.gen(function* () {
       const { seen, url } = yield* bottom(500)
       yield* Deadline.within(get(url, "without"), "1 minute")

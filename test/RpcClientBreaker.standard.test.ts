@@ -32,7 +32,7 @@ const answer = Exit.succeed("user 1")
 type Answer = Exit.Exit<unknown, unknown> | "silence"
 type Client = RpcClient.FromGroup<typeof Users, RpcClientError.RpcClientError>
 
-/** A client that gives these answers one after another, the last one again and again, and counts its calls. */
+/** A client that returns these answers in order, repeats the last answer, and counts its calls. */
 const answering = (...answers: ReadonlyArray<Answer>) => {
   const seen: Array<Readonly<Record<string, string>>> = []
   const call = (_: unknown, options?: { readonly headers?: Readonly<Record<string, string>> }) =>
@@ -45,7 +45,7 @@ const answering = (...answers: ReadonlyArray<Answer>) => {
   return { self: Effect.succeed(client as unknown as Client), seen }
 }
 
-/** What becomes of a call, in virtual time. */
+/** Runs a call in virtual time, and returns its result. */
 const ended = <A, E extends { readonly _tag: string }>(
   call: Effect.Effect<A, E>,
   within: Duration.Input = "10 minutes"
@@ -152,7 +152,7 @@ describe("the standard client", () => {
     assert.strictEqual(error.cause, refused)
   })
 
-  scenario("without a timeout, a call lasts as long as it takes", calm, function* () {
+  scenario("without a timeout, a call is not interrupted", calm, function* () {
     const { seen, self } = answering("silence")
     const client = yield* self.pipe(RpcClientBreaker.standard(Users, "api", { timeout: false }))
     const fiber = yield* Effect.forkChild(client.GetUser({ id: 1 }))
@@ -171,7 +171,7 @@ describe("the standard client", () => {
     assert.strictEqual(seen.length, 1)
   })
 
-  scenario("names a procedure that the group does not have", calm, function* () {
+  scenario("throws for an idempotent procedure that the group does not have", calm, function* () {
     const wrong = () =>
       RpcClientBreaker.standard(answering().self, Users, "api", { idempotent: ["GetUsers" as "GetUser"] })
     assert.throws(wrong, /RpcClientBreaker\.standard.*idempotent.*GetUsers/)
@@ -190,7 +190,7 @@ describe("the headers of a call", () => {
     assert.deepStrictEqual(seen, [{}])
   })
 
-  scenario("are the attempt and what remains of the deadline, beside those of the call", calm, function* () {
+  scenario("are the attempt and the remaining time, in addition to the headers of the call", calm, function* () {
     const { seen, self } = answering("silence", down, answer)
     const client = yield* self.pipe(
       RpcClientBreaker.standard(Users, "api", {
@@ -216,7 +216,7 @@ describe("the headers of a call", () => {
     assert.isBelow(Number(seen[1]?.[millis]), 9_001)
   })
 
-  scenario("standard counts attempts without a deadline, too; protect sends nothing then", calm, function* () {
+  scenario("without a deadline, standard sends the attempt, and protect sends no headers", calm, function* () {
     const one = answering(down, answer)
     const standard = yield* one.self.pipe(RpcClientBreaker.standard(Users, "api", { ...idempotent, deadline: true }))
     yield* ended(standard.GetUser({ id: 1 }))
@@ -227,7 +227,7 @@ describe("the headers of a call", () => {
     assert.deepStrictEqual(other.seen, [{}])
   })
 
-  scenario("of a stream are those of its first pull", calm, function* () {
+  scenario("of a stream are set at its first pull", calm, function* () {
     const headers = yield* Deferred.make<unknown>()
     const client = yield* RpcTest.makeClient(Users).pipe(
       RpcClientBreaker.protect(Users, "api", { deadline: true }),
@@ -244,7 +244,7 @@ describe("the headers of a call", () => {
   })
 })
 
-scenario("a call that the deadline of its caller cuts short is Ignored", calm, function* () {
+scenario("a call is Ignored if the deadline of its caller interrupts it", calm, function* () {
   const { self } = answering("silence")
   const client = yield* self.pipe(RpcClientBreaker.protect(Users, "api"))
   assert.strictEqual(yield* ended(Deadline.within(client.AddUser({ name: "a" }), "10 millis")), "TimeoutError")

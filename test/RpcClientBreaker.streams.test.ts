@@ -80,7 +80,7 @@ describe("streams", () => {
     assert.deepStrictEqual(yield* totals(), ignored)
   })
 
-  scenario("a queue is a stream under the same circuit, and fails with its rejection", quick, function* () {
+  scenario("a stream as a queue uses the same circuit, and fails with its rejection", quick, function* () {
     const client = yield* from(Stream.concat(Stream.make("a"), Stream.die("out of order")))
     const first = yield* client.WatchUsers(undefined, { asQueue: true })
     assert.strictEqual(yield* Queue.take(first), "a")
@@ -117,7 +117,7 @@ describe("streams", () => {
     }
   )
 
-  scenario("a stream that nothing pulls takes no permit", quick, function* () {
+  scenario("a stream takes no permit before its first pull", quick, function* () {
     const client = yield* from(Stream.make("a"))
     client.WatchUsers(undefined)
     assert.deepStrictEqual(yield* CircuitBreaker.list, [])

@@ -18,7 +18,7 @@ const ignored = { successes: 0, failures: 0, ignored: 1 }
 
 type Client = RpcClient.FromGroup<typeof Users, RpcClientError.RpcClientError>
 
-/** A client whose calls end in this way. */
+/** A client with calls that end with this exit. */
 const ending = (exit: Exit.Exit<unknown, unknown>) =>
   Effect.succeed({
     GetUser: () => exit,
@@ -56,7 +56,7 @@ describe("the end of a call:", () => {
   const cases: ReadonlyArray<readonly [what: string, exit: Exit.Exit<unknown, unknown>, outcome: typeof success]> = [
     ["an answer is a Success", Exit.succeed("user 1"), success],
     ["a typed error is a Success", Exit.fail(new NotFound({ id: 1 })), success],
-    ["a typed error that is no object is a Success", Exit.fail("missing"), success],
+    ["a typed error that is a string is a Success", Exit.fail("missing"), success],
     ["no connection is a Failure", Exit.fail(transport(new SocketOpenError({ kind: "Unknown", cause: "" }))), failure],
     [
       "an answer of another protocol is a Failure",
@@ -139,7 +139,7 @@ describe("the end of a call:", () => {
     assert.deepStrictEqual(yield* totals(), { successes: 1, failures: 1, ignored: 1 })
   })
 
-  scenario("classify reads the exit, and can leave cases to the default", {}, function* () {
+  scenario("classify reads the exit, and can call the default for the remaining cases", {}, function* () {
     const client = yield* ending(Exit.fail(new Gone())).pipe(
       RpcClientBreaker.protect(Users, "api", {
         classify: (exit) => (Exit.isFailure(exit) ? Outcome.ignored : RpcClientBreaker.classify(exit))
@@ -158,7 +158,7 @@ describe("the end of a call:", () => {
   })
 })
 
-describe("the circuit stays open for as long as the server asks:", () => {
+describe("the circuit stays open for the wait that the server asks for:", () => {
   const policy = { ...quick, maxCooldown: "1 hour" } as const
   const wait = (exit: Exit.Exit<unknown, unknown>) =>
     Effect.gen(function* () {
@@ -223,8 +223,8 @@ const brokenClient = <A, E, R>(protect: (self: ReturnType<typeof makeBroken>) =>
   protect(makeBroken())
 const makeBroken = () => Effect.provide(RpcTest.makeClient(Users, { disableFatalDefects: true }), broken)
 
-describe("which circuit a call uses:", () => {
-  scenario("all procedures of a group share one", quick, function* () {
+describe("the circuit of a call:", () => {
+  scenario("all procedures of a group share a circuit", quick, function* () {
     const client = yield* brokenClient(RpcClientBreaker.protect(Users, "api"))
     yield* Effect.exit(client.GetUser({ id: 1 }))
     rejectionIn(yield* Effect.exit(client.AddUser({ name: "a" })))
@@ -238,7 +238,7 @@ describe("which circuit a call uses:", () => {
     yield* client.AddUser({ name: "a" })
   })
 
-  scenario("a key from the payload; calls without one use the circuit of the name", quick, function* () {
+  scenario("a key from the payload; calls without a key use the circuit of the name", quick, function* () {
     const client = yield* brokenClient(
       RpcClientBreaker.protect(Users, "api", {
         key: (call) => (call.procedure === "GetUser" ? `shard ${call.payload.id % 2}` : undefined)
@@ -261,7 +261,7 @@ describe("which circuit a call uses:", () => {
     yield* Tenant.within(client.AddUser({ name: "a" }), "globex")
   })
 
-  scenario("a key that is no text is a defect that names the option", quick, function* () {
+  scenario("a key that is not a string is a defect that names the option", quick, function* () {
     const client = yield* brokenClient(RpcClientBreaker.protect(Users, "api", { key: () => 7 as unknown as string }))
     const exit = yield* Effect.exit(client.GetUser({ id: 1 }))
     assert.match(String(Exit.isFailure(exit) && Cause.squash(exit.cause)), /RpcClientBreaker\.protect.*key/)
@@ -297,7 +297,7 @@ describe("which circuit a call uses:", () => {
 })
 
 describe("the store and the policies of a client", () => {
-  it.effect("are those from its construction, unless the caller has its own", () =>
+  it.effect("are provided when the client is made, unless the caller provides others", () =>
     Effect.gen(function* () {
       const client = yield* brokenClient(RpcClientBreaker.protect(Users, "api"))
       yield* Effect.exit(client.GetUser({ id: 1 }))
@@ -318,7 +318,7 @@ describe("the store and the policies of a client", () => {
     )
   )
 
-  it.effect("are used where a call provides none", () =>
+  it.effect("apply to calls without a store", () =>
     Effect.gen(function* () {
       const client = yield* brokenClient(RpcClientBreaker.protect(Users, "api", { policy: quick })).pipe(
         Effect.provide(BreakerStore.layerMemory)
@@ -359,7 +359,7 @@ describe("interruption and concurrency", () => {
     assert.strictEqual((yield* inspect()).inFlight, 0)
   })
 
-  scenario("a discarded call succeeds when the server has taken it", quick, function* () {
+  scenario("a discarded call succeeds when the server has received it", quick, function* () {
     const client = yield* RpcTest.makeClient(Users).pipe(
       RpcClientBreaker.protect(Users, "api"),
       Effect.provide(usersWith({ AddUser: () => Effect.never }))

@@ -37,7 +37,7 @@ it("a client without a transport has no error of the transport, and a flat clien
   >()
   const flat = RpcClient.make(Users, { flatten: true }).pipe(RpcClientBreaker.protect(Users, "users"))
   const localFlat = RpcTest.makeClient(Users, { flatten: true }).pipe(RpcClientBreaker.protect(Users, "users"))
-  // TypeScript takes flat clients with different errors for the same type, so the test compares the results of their calls.
+  // TypeScript treats flat clients with different errors as the same type, so the test compares the results of their calls.
   const uses = (client: Effect.Success<typeof flat>, local: Effect.Success<typeof localFlat>) => {
     expectTypeOf(client("GetUser", { id: 1 })).toEqualTypeOf<Effect.Effect<string, NotFound | Transport | Open>>()
     expectTypeOf(client("WatchUsers", undefined)).toEqualTypeOf<Stream.Stream<string, Gone | Transport | Open>>()
@@ -103,7 +103,7 @@ it("the middleware adds ServiceUnavailable to every procedure, and clients need 
   expectTypeOf(uses).toBeFunction()
 })
 
-it("orUnavailable takes rejections out of the errors of an effect or a stream", () => {
+it("orUnavailable removes rejections from the error type of an effect or a stream", () => {
   const effect = null as unknown as Effect.Effect<1, NotFound | Open | RpcServerBreaker.ServiceUnavailable, Store>
   const left = () => pipe(effect, RpcServerBreaker.orUnavailable)
   expectTypeOf(left).returns.toEqualTypeOf<Effect.Effect<1, NotFound, Store>>()

@@ -30,7 +30,7 @@ const ending = (cause: Cause.Cause<unknown>): Handlers => ({
   WatchUsers: () => Stream.failCause(cause) as Stream.Stream<never>
 })
 
-describe("what a handler ends with is what the caller gets:", () => {
+describe("the answer to the caller if the handler ends with", () => {
   const answers = { service: "database", retryAfter: 30_000, retryable: true }
   const other = new RpcServerBreaker.ServiceUnavailable({ reason: "CircuitOpen", service: "far", retryable: false })
   const cases: ReadonlyArray<readonly [what: string, cause: Cause.Cause<unknown>, answer: Record<string, unknown>]> = [
@@ -110,13 +110,13 @@ describe("what a handler ends with is what the caller gets:", () => {
     assert.strictEqual((yield* Effect.flip(client.Get(undefined)))._tag, "ServiceUnavailable")
   })
 
-  it("its texts are bounded, and its message is one line without control characters", () => {
+  it("has bounded texts, and a message of one line without control characters", () => {
     const name = `${"x".repeat(2_000)}\u001b[31m\n`
     const error = new RpcServerBreaker.ServiceUnavailable({ reason: "CircuitOpen", service: name, retryable: true })
     assert.match(error.message, /^[ -~]{1,400}$/)
   })
 
-  scenario("CircuitOpen of another middleware, which the group has had before", quick, function* () {
+  scenario("CircuitOpen of a middleware that was added before", quick, function* () {
     class Other extends RpcMiddleware.Service<Other>()("test/Other") {}
     const group = RpcGroup.make(Rpc.make("Get")).middleware(Other).middleware(RpcServerBreaker.Middleware)
     const client = yield* Effect.provide(RpcTest.makeClient(group), [
@@ -150,7 +150,7 @@ describe("what a handler ends with is what the caller gets:", () => {
 })
 
 describe("orUnavailable", () => {
-  scenario("turns the rejection of a call inside into an answer, and keeps other errors", quick, function* () {
+  scenario("turns the rejection of a call in the handler into an answer, and keeps other errors", quick, function* () {
     const database = (id: number) =>
       pipe(
         Effect.fail(new NotFound({ id })),
@@ -214,7 +214,7 @@ describe("circuits around handlers", () => {
     assert.strictEqual((yield* inspect()).totals.ignored, 1)
   })
 
-  it.effect("have the store of the layer, if handlers have none", () =>
+  it.effect("use the store of the layer if the handlers have no store", () =>
     Effect.gen(function* () {
       const middleware = RpcServerBreaker.layer("api", { policy: quick }).pipe(Layer.provide(BreakerStore.layerMemory))
       const client = yield* served(dying, middleware)
@@ -239,7 +239,7 @@ describe("the deadline of a call", () => {
   const millis = "x-envoy-expected-rq-timeout-ms"
   const attempt = "x-envoy-attempt-count"
 
-  /** What a handler sees of the headers of its call. */
+  /** The remaining time and the attempt that a handler reads. */
   const seen = (options: RpcServerBreaker.Options, headers: Readonly<Record<string, string>>) =>
     Effect.gen(function* () {
       const found = yield* Deferred.make<readonly [remaining: number, attempt: number]>()
@@ -275,7 +275,7 @@ describe("the deadline of a call", () => {
     })
   }
 
-  scenario("interrupts the handler, and is answered", quick, function* () {
+  scenario("interrupts the handler, and the caller gets an answer", quick, function* () {
     const stopped = yield* Deferred.make<void>()
     const hanging: Handlers = {
       AddUser: () => Effect.onInterrupt(Effect.never, () => Deferred.succeed(stopped, undefined))
@@ -337,7 +337,7 @@ describe("the deadline of a call", () => {
     })
   }
 
-  scenario("over RPC, it is that of the caller", quick, function* () {
+  scenario("over RPC, the deadline of the caller reaches the handler", quick, function* () {
     const found = yield* Deferred.make<number>()
     const handlers: Handlers = {
       AddUser: () =>

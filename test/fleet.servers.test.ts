@@ -135,7 +135,7 @@ describe("an opening on its way while the store freezes is not carried out when 
       Effect.gen(function* () {
         const [place, freeze] = yield* make()
         let frozen: Frozen | undefined
-        // The store freezes just before the first process sends an opening. A process that sends one meanwhile waits until the store is frozen.
+        // The store freezes just before the first process sends an opening. Other openings wait until the store is frozen.
         const freezeOnce = yield* Effect.cached(
           Effect.map(Effect.provideService(freeze, Scope.Scope, yield* Effect.scope), (it) => {
             frozen = it
@@ -166,7 +166,7 @@ describe("an opening on its way while the store freezes is not carried out when 
         isDown = false
         yield* Effect.sleep("1 second")
         yield* standsAt(replicas, "Closed (local)")
-        // From now on all commands come from healthy processes. Earlier commands arrive late.
+        // From now on, all commands come from healthy processes. Earlier commands arrive late.
         yield* Effect.sleep("500 millis")
         yield* (frozen as Frozen | undefined)?.thaw ?? Effect.void
         yield* (replicas[0] as Replica).run(CircuitBreaker.isolate("other"))

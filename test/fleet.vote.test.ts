@@ -95,7 +95,7 @@ describe("A minority", () => {
     assert.deepStrictEqual(openings(simulation), [])
   })
 
-  it("opens nothing if the others answered the roll call and then stopped calling: their answers stay valid during the roll call", () => {
+  it("does not open if the others answered the roll call and then stopped calling: their answers stay valid during the roll call", () => {
     const simulation = fleet(5, { policy: { trip: { _tag: "Consecutive", failures: 12 } } })
     simulation.fail((process) => (process < 2 ? 1 : 0))
     // The roll call comes after 18 seconds, when the failures of the two processes together suffice. Each alone trips after 36 seconds.

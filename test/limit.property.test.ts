@@ -60,7 +60,7 @@ interface Running {
   readonly isNormal: boolean
 }
 
-/** The state of the circuit and of its limit, including fields that are not public. */
+/** The state of the circuit and of its limit, including private fields. */
 interface Look {
   readonly now: number
   readonly state: string
@@ -68,7 +68,7 @@ interface Look {
   readonly beneath: string
   readonly epoch: number
   readonly inFlight: number
-  /** Not rounded down. `Infinity` if nothing limits the calls. */
+  /** Not rounded down. `Infinity` without a limit. */
   readonly limit: number
   readonly holds: boolean
   readonly rest: number
@@ -376,7 +376,7 @@ describe("in any history of calls, operator actions and reloads", () => {
     })
   })
 
-  everyHistory("if calls continue and none succeeds, the circuit opens", (world, history) =>
+  everyHistory("the circuit opens if calls continue without a success", (world, history) =>
     Effect.gen(function* () {
       if (world.current === "patient" || history.some(({ action }) => action === "reload")) return
       yield* play(world, history)

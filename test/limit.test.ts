@@ -21,7 +21,7 @@ class World {
     return this.starts.length
   }
 
-  /** How many calls in flight count. */
+  /** The number of calls in flight that count. */
   get counted(): number {
     return this.inFlight - this.lost
   }
@@ -349,7 +349,7 @@ it("the pauses of two processes differ", () => {
   assert.isAbove(rest(0.1), 0)
 })
 
-it("calls that began before a close do not count, and their end makes no more room", () => {
+it("calls that began before a close do not count, and their end does not make room", () => {
   const world = new World()
   for (let i = 0; i < 20; i++) world.call()
   world.now += 5_000

@@ -54,9 +54,9 @@ const polled = (options: Options = {}) =>
       save,
       /** Calls the roll. */
       roll: Effect.andThen(vote(term), pause(100)),
-      /** The convictions of all ballots. The voter that makes the request has none. */
+      /** The convictions of all ballots. The requesting voter has no ballot. */
       convictions: Effect.map(vote(0), ({ sums: [thousandths = 0] }) => thousandths / 1_000),
-      /** The number of abstentions, and of voters including the one that asks. */
+      /** The number of abstentions, and the number of voters including the requesting voter. */
       count: Effect.andThen(
         vote(0),
         Effect.map(vote(0), ({ abstained, voters }) => ({ abstained, voters }))

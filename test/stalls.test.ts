@@ -353,7 +353,7 @@ describe("A process that stalled", () => {
 
 // ---- No stall -------------------------------------------------------------------------------------------------------
 
-describe("There is no stall", () => {
+describe("A stall is not assumed", () => {
   scenario("if a test lets a large amount of virtual time pass at once", {}, function* () {
     const calls = yield* begin(5, timeouts["Resilience.timeout"]?.(never) ?? Effect.void)
     yield* TestClock.adjust("1 day")

@@ -67,7 +67,7 @@ import { type StreamLimits, watched } from "./streaming.ts"
 import { Tokens } from "./tokens.ts"
 
 /**
- * Configures the circuit of a model, and the timeouts of its calls.
+ * Configures the circuit and the timeouts of a model.
  *
  * @category options
  */
@@ -88,8 +88,8 @@ export interface Options {
   /** The longest pause after the first token of a stream. The time of running tools does not count. `false` disables the limit. Default: 1 minute. */
   readonly betweenTokens?: Duration.Input | false | undefined
   /**
-   * The longest time for which a rate limit or an exhausted quota opens the circuit. If the provider asks for more, it is called again after
-   * this time. Default: 1 day.
+   * The longest time for which a rate limit or an exhausted quota opens the circuit. If the provider asks for a longer wait,
+   * the circuit still ends its cooldown after this time. Default: 1 day.
    */
   readonly maxRetryAfter?: Duration.Input | undefined
 }
@@ -119,8 +119,8 @@ const fields = {
 export const classify = (exit: Exit.Exit<unknown, unknown>): Outcome.Outcome => defaultOutcome(exit)
 
 /**
- * Returns the `CircuitOpen` with which a circuit rejected a call of a model, or `undefined` for any other error. The error itself is a
- * retryable `AiError` with the same `retryAfter`.
+ * Returns the `CircuitOpen` of a rejected call, or `undefined` for any other error. The error of a rejected call is a retryable `AiError`
+ * with the same `retryAfter`.
  *
  * @category errors
  */
@@ -137,7 +137,7 @@ export const isUnavailable = (error: unknown): boolean =>
 
 // ---- Models ---------------------------------------------------------------------------------------------------------
 
-/** Answers of a model may take long, so probes have more time. This is one object, so that all models with the same name have the same policy. */
+/** A model may take long to answer, so probes have more time. All models with the same name must share this object as their policy. */
 const usual: Partial<Policy> = { probeTimeoutMillis: 120_000 }
 
 interface Around {
@@ -153,7 +153,7 @@ interface Around {
 const within = <A, E, R>({ context }: Around, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E> =>
   Effect.updateContext(effect, (own: Context.Context<never>) => Context.merge(context, own) as Context.Context<R>)
 
-/** What this module reads of the answer of a model. */
+/** The part of a model's answer that this module reads. */
 type Answer = { readonly usage?: unknown } | undefined
 
 /** Runs one call of a model under its circuit. */
@@ -206,7 +206,7 @@ const aroundLanguageModel = (model: LanguageModel.LanguageModel, around: Around)
       (own: Context.Context<never>) => Context.merge(around.context, own)
     )
   }
-  // The functions take and return what those of `model` do. TypeScript cannot check that against generic overloads.
+  // The functions have the same parameters and results as the functions of `model`. TypeScript cannot check this for generic overloads.
   return {
     ...model,
     generateText: generate("generateText"),
@@ -301,15 +301,15 @@ const wrapped = (context: Context.Context<never>, around: Around): Context.Conte
 }
 
 /**
- * Runs the calls of the `LanguageModel` and the `EmbeddingModel` that a layer provides under a circuit. Their callers need no change. A
- * rejected call fails with an `AiError`, which {@link circuitOpen} recognizes.
+ * Adds a circuit to the `LanguageModel` and the `EmbeddingModel` of a layer. Code that uses the models does not change. A rejected call
+ * fails with an `AiError`, which {@link circuitOpen} recognizes.
  *
  * The metric `circuit_breaker_tokens_total` counts the tokens that the provider reports, with the labels `name`, `key` and `direction`
- * (`input` or `output`). The circuit does not depend on them.
+ * (`input` or `output`). The circuit does not use these counts.
  *
- * A stream is one call, from its first pull until it ends. If a token takes too long, the stream fails with an `AiError`, which is a Failure.
- * A stream that breaks off, or that ends without its `finish` part, is also a Failure. A consumer that stops early is not. If the stream is a
- * probe, its first token closes the circuit.
+ * A stream is one call, from its first pull until it ends. If a token takes too long, the stream fails with an `AiError`, which is a
+ * Failure. A stream that breaks off, or that ends without its `finish` part, is also a Failure. A consumer that stops early is not. If the
+ * stream is a probe, its first token closes the circuit.
  *
  * Throws a `RangeError` that names the invalid option. It is a defect if the layer is not a `Model` and there is no `name`.
  *

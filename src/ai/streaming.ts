@@ -71,7 +71,7 @@ class Streamed {
       : tookTooLong(method, "no token arrived", firstTokenMillis)
   }
 
-  /** Reads parts. Returns an effect that counts tokens, and settles a probe at the first token, which shows that the provider works. */
+  /** Reads parts. Returns an effect that counts tokens and settles a probe. The first token of a probe shows that the provider works. */
   arrived(parts: ReadonlyArray<StreamedPart>): Effect.Effect<void> | undefined {
     let counted: Effect.Effect<void> | undefined
     for (const part of parts) {
@@ -102,14 +102,14 @@ class Streamed {
     return counted === undefined || settled === undefined ? (counted ?? settled) : Effect.andThen(counted, settled)
   }
 
-  /** Settles the call if the stream has ended. It does not wait for the scope of the stream, which may stay open long after that. */
+  /** Settles the call when the stream ends. The scope of the stream may stay open for much longer. */
   left(exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> | undefined {
     if (exit._tag === "Success") return undefined
     if (Pull.isDoneCause(exit.cause)) return this.permit.settleAs(this.outcome(unfinished))
     return Cause.hasInterruptsOnly(exit.cause) ? undefined : this.permit.settle(exit)
   }
 
-  /** Settles the call of a consumer that has stopped before the end of the stream. */
+  /** Settles the call if the consumer stops before the end of the stream. */
   abandoned(consumer: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
     if (!this.hasToken && this.refused === undefined && !this.hasFinished)
       return settleUnanswered(this.permit, consumer)

@@ -1,15 +1,16 @@
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
+import { isRecord } from "../core/fields.ts"
 
-/** What a provider says about the tokens of one call. Embeddings have a plain number of input tokens and no output. */
+/** The token counts of one call, as the provider reports them. For embeddings, `inputTokens` is a number. */
 interface Usage {
   readonly inputTokens?: unknown
   readonly outputTokens?: unknown
 }
 
 const totalOf = (tokens: unknown): number => {
-  const total = typeof tokens === "object" && tokens !== null ? (tokens as { readonly total?: unknown }).total : tokens
+  const total = isRecord(tokens) ? tokens["total"] : tokens
   return typeof total === "number" && total > 0 && total < Infinity ? total : 0
 }
 
@@ -18,7 +19,7 @@ const counter = Metric.counter("circuit_breaker_tokens_total", {
   incremental: true
 })
 
-/** Counts the tokens of one model. The circuit does not depend on them. */
+/** Counts the tokens of one model in a metric. */
 export class Tokens {
   private readonly input: typeof counter
   private readonly output: typeof counter
@@ -30,9 +31,9 @@ export class Tokens {
     this.output = of("output")
   }
 
-  /** Adds what the provider reported at the end of a call. A provider may report nothing. */
+  /** Adds the token counts of one call. A provider may report no counts. */
   add(usage: unknown): Effect.Effect<void> {
-    const { inputTokens, outputTokens } = (typeof usage === "object" && usage !== null ? usage : {}) as Usage
+    const { inputTokens, outputTokens }: Usage = isRecord(usage) ? usage : {}
     const [input, output] = [totalOf(inputTokens), totalOf(outputTokens)]
     if (input === 0 && output === 0) return Effect.void
     return Effect.contextWith((context: Context.Context<never>) =>

@@ -83,8 +83,8 @@ export const toSubject = (
 })
 
 /**
- * The circuit of a subject. The circuit of the previous call is cached, because with many keys, a lookup by name and key costs more than the
- * rest of the call.
+ * The circuit of a subject. The circuit of the previous call is cached, because with many keys, a lookup by name and key costs more than
+ * the rest of the call.
  */
 export const find = (subject: CircuitRef, caller: Caller): LiveCircuit => {
   const { circuit } = subject
@@ -296,8 +296,8 @@ export const admitAs = (target: Subject, lease: number): Effect.Effect<Call, Cir
   })
 
 /**
- * Settles a permit of {@link admitAs} after the caller has stopped before the dependency answered. If the deadline of the caller cut the call
- * short, the call may be a Failure, as in {@link guard}. Otherwise it is Ignored.
+ * Settles a permit of {@link admitAs} if the caller stops before the dependency has answered. If the deadline of the caller interrupts the
+ * call, the call may be a Failure, as in {@link guard}. Otherwise, the call is Ignored.
  */
 export const settleUnanswered = (permit: Call, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> =>
   Effect.withFiber((fiber) => {

@@ -19,7 +19,7 @@ export interface LimitRules {
 }
 
 /**
- * What the end of one call tells a limit.
+ * The kinds of ends of a call for a limit.
  *
  * - `Success`: the dependency answered.
  * - `TimedOut`: the caller stopped waiting.
@@ -28,7 +28,7 @@ export interface LimitRules {
  */
 export type Ending = "Success" | "TimedOut" | "Refused" | "Neutral"
 
-/** A good outcome raises the limit by {@link up} and by {@link add} divided by the limit. */
+/** A good outcome raises the limit by `up + add / limit`. */
 const up = 1 / 4
 const add = 1 / 2
 /** A bad outcome lowers the limit by at most this share. */
@@ -148,7 +148,7 @@ export class AdaptiveLimit {
     if (this.lost > 0 && start <= this.lostAt) this.lost--
   }
 
-  /** How long the rest of the limit still lasts, in milliseconds. 0 if there is no rest: a call is then admitted when another one ends. */
+  /** The remaining rest in milliseconds. 0 without a rest: then the end of another call makes room. */
   restMillis(now: number): number {
     return this.limit === Infinity ? 0 : Math.max(0, this.restUntil - now)
   }
@@ -158,7 +158,7 @@ export class AdaptiveLimit {
     return Math.ceil(this.restMillis(now) + soonMillis * (1 + 2 * this.random()))
   }
 
-  /** Whether a new limit can replace this one without admitting more calls. What this limit has learned is lost. */
+  /** Whether a new limit would admit the same calls, so that this limit can be dropped. The new limit learns the durations again. */
   isIdle(now: number): boolean {
     return this.limit === Infinity || (now >= this.restUntil && now - this.calmSince > calmMillis)
   }

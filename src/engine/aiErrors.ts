@@ -71,7 +71,7 @@ export const ofAiReason = (reason: Reason, module?: unknown): Outcome.Outcome =>
         : failing(reason, isOverload(statusOf(reason)) ? { overload: true } : undefined)
     case "NetworkError":
       return reason["reason"] === "TransportError" ? failing(reason) : Outcome.ignored
-    // The provider answered: it refused the prompt, or the answer of its model is not usable for the caller.
+    // The provider answered: it refused the prompt, or the caller cannot use the answer.
     case "ContentPolicyError":
     case "InvalidRequestError":
     case "StructuredOutputError":

@@ -122,8 +122,9 @@ const hintOfResponse = (response: unknown, now: number): number | undefined => {
 }
 
 /**
- * The objects in which an error may carry the answer of a server: the error, its `cause`, the `reason` that many errors of Effect have, and
- * theirs. An error of an RPC client over HTTP has the response in the cause of its reason, or a timeout in the cause of that.
+ * The objects in which an error may carry the answer of a server: the error, its `cause` and its `reason`, and their causes and reasons, up
+ * to three levels. For example, the reason of an `RpcClientError` has an error of `HttpClient` as its cause, and that error may have a
+ * timeout as its cause.
  */
 const carriers = (error: unknown, depth = 3): ReadonlyArray<{ readonly [name: string]: unknown }> =>
   isRecord(error)
@@ -142,7 +143,7 @@ const firstOf = <A, B>(all: ReadonlyArray<A>, f: (one: A) => B | undefined): B |
 /**
  * How long an error asks clients to wait, in milliseconds: the longer of its `retryAfter` (a duration, milliseconds, or the text of a
  * `Retry-After` header) and the wait in its response headers (`headers`, `response.headers`, `$response.headers`), as errors of HTTP
- * clients have them. If the error has neither, its `cause`, its `reason` and the cause of that are read. `undefined` if none has one.
+ * clients have them. If the error has neither, the first of its {@link carriers} with such a wait decides. `undefined` without a wait.
  */
 export const hintOfError = (error: unknown, now: number): number | undefined => {
   try {

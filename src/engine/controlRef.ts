@@ -5,8 +5,8 @@ import * as Circuit from "../core/Circuit.ts"
 const TypeId = "~effect/TxRef"
 
 /**
- * The state of one circuit as a `TxRef`. `TxRef.makeUnsafe` allocates a map and a function for each value. Here the map exists only after a
- * transaction has waited for the circuit, which keeps thousands of idle circuits small.
+ * The state of one circuit as a `TxRef`. `TxRef.makeUnsafe` allocates a map and a function for each value. This class allocates the map
+ * only when a transaction waits for the circuit, so that thousands of idle circuits stay small.
  */
 export class ControlRef implements TxRef.TxRef<Circuit.Circuit> {
   version = 0
@@ -17,7 +17,7 @@ export class ControlRef implements TxRef.TxRef<Circuit.Circuit> {
     return TypeId
   }
 
-  /** The transactions that wait for a change, and the functions that run them again. */
+  /** Maps each transaction that waits for a change to the function that runs the transaction again. */
   get pending(): Map<unknown, () => void> {
     this.waiting ??= new Map()
     return this.waiting

@@ -26,11 +26,11 @@ export class Events {
     if (this.buffer !== undefined) PubSub.publishUnsafe(this.buffer, [event])
   }
 
-  /** The buffer, made if there is none. */
+  /** Returns the buffer, and creates it for the first subscriber. */
   readonly subscribable: Effect.Effect<Subscribable> = Effect.suspend(() =>
     this.buffer === undefined
       ? Effect.flatMap(PubSub.sliding<Take.Take<BreakerEvent>>(eventCapacity), (made) => {
-          // Another fiber may have made the buffer meanwhile.
+          // Another fiber may have created the buffer meanwhile.
           this.buffer ??= made
           return Effect.as(this.hasEnded ? this.end : Effect.void, this.buffer)
         })

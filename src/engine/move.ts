@@ -19,7 +19,7 @@ export interface Moved {
   readonly counts: Transition["counts"]
 }
 
-/** A move, and the effect that the fiber of the caller still has to run: it writes the span and the log. */
+/** A move, and an effect for the fiber of the caller, which writes the span and the log. */
 export interface MovedNow extends Moved {
   readonly news: Effect.Effect<void> | undefined
 }
@@ -197,7 +197,7 @@ const follow = (
   if (circuit === circuit.group.single) stand(circuit.group)
   runtime.checkHealth(circuit)
   if (process === undefined) runtime.peers?.moved(circuit, from, to, why)
-  // A move costs a fifth less without its event, so no event is made that is neither logged nor observed.
+  // A move without an event costs a fifth less. The event is created only for a log or an observer.
   if (!isHeard(runtime)) return limitNews(runtime, circuit, now, "Closed")
   const event = toTransition(from, to, now, circuit.policy, {
     circuit: circuit.group.name,

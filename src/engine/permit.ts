@@ -29,7 +29,7 @@ import { judge, judgeFailure } from "./tripping.ts"
 /** `Waiting`: not admitted yet. `Asking`: not admitted yet, the flag of the policy is running. */
 type Kind = "Waiting" | "Asking" | "Normal" | "Probe" | "Pass" | "Settled"
 
-/** Fields for probes, permits that expire, calls of a tenant, and calls that may contain other calls. Most permits need none of them. */
+/** Fields for probes, permits that expire, calls of a tenant, and calls that may contain other calls. Most permits do without. */
 export class PermitDetails {
   readonly tenant: string | undefined
   /** After how many milliseconds the permit of a caller that settles the call itself expires. 0 for calls that are effects. */
@@ -250,7 +250,7 @@ export class Permit implements InFlight {
     if (isOfKey && isLate(this)) return undefined
     const counts = circuit.limit === undefined || limitSees(runtime, circuit, ending, this.start, hint, now)
     let opening = isOfKey ? failed(this.registry, this, now, hint, detail, ending !== "Neutral") : undefined
-    // While other calls succeed, overload only lowers the limit. It is no evidence that the dependency is down.
+    // While other calls succeed, overload lowers the limit, but does not show that the dependency is down.
     if (!counts && !opensAtOnce(outcome, hint)) return withLimitNews(runtime, circuit, now, opening)
     circuit.seenIn(this.epoch).recordFailure(now, slow, outcome.weight, hint)
     // If the name opens, the circuit of the key keeps its streak.

@@ -45,8 +45,8 @@ export const takeLease = (registry: Registry, circuit: LiveCircuit): Lease | und
 }
 
 /**
- * Returns the lease of a probe, and moves the circuit according to its outcome. A success moves it at once. The
- * caller has to run the effect that is returned.
+ * Returns the lease of a probe, and moves the circuit according to the outcome of the probe. A success moves the circuit at once. The
+ * caller must run the returned effect.
  */
 export const settleProbe = (
   runtime: Runtime,

@@ -221,14 +221,14 @@ const { process } = globalThis as Global
 /** Runs a function outside the asynchronous context of a call, which the shared timer would otherwise keep in memory. */
 const outside = process?.getBuiltinModule?.("node:async_hooks")?.AsyncLocalStorage?.snapshot?.()
 
-// Both casts: with the types of the DOM, `setTimeout` returns a number. The shared timer is used only if it returns an object, see
-// `canShare`.
+// The cast is safe: the DOM types say that `setTimeout` returns a number, but `canShare` has checked that it returns an object.
 const setShared = (run: () => void, millis: number): Handle =>
   (outside === undefined ? realSetTimeout(run, millis) : outside(realSetTimeout, run, millis)) as unknown as Handle
 
 const coarse = new CoarseTimer({
   now: realMillis,
   setTimeout: setShared,
+  // The handle comes from `setShared`, so this reverses its cast.
   clearTimeout: (handle) => realClearTimeout(handle as unknown as Parameters<typeof clearTimeout>[0]),
   hasStalled: (late) => {
     const now = processLoop.now()

@@ -73,7 +73,7 @@ const detailsOf = ({ policy }: NamedGroup, lastFailure: LastFailure | undefined)
 export interface TrafficReading {
   readonly millis: number
   readonly names: ReadonlyArray<NameDigest>
-  /** Begins the next period at this reading. If it is not called, the period continues. */
+  /** Begins the next period at this reading. Without this call, the current period continues. */
   readonly begin: () => void
 }
 

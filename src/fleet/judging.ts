@@ -69,7 +69,7 @@ export class Judging {
         const every = Math.min(Fleet.rollCallEvery(context.syncMillis), limits.rollCallMillis)
         ballots.roll = every
         if (rolled === undefined || rolled >= every) casting.say(circuit, fleetState, true)
-        // A half-convinced process leaves this to a convinced process. If the quorum is one half or more, there is a convinced process.
+        // A half-convinced process leaves this to a convinced process. With a quorum of at least one half, a convinced process exists.
         else if (ballots.conviction === 1 || fleet.quorum < 0.5) this.readAgain(casting, circuit, fleetState)
         return Effect.void
       }

@@ -98,7 +98,7 @@ export class StoreClient {
     })
     const timed = Effect.flatMap(once, (answer) => {
       if (answer === undefined || answer._tag === "Done") return Effect.succeed(answer)
-      // If this process was frozen meanwhile, the command is late, and its content is old. Otherwise the store's clock has stepped.
+      // If this process was frozen meanwhile, the content of the command is old. Otherwise, the store's clock has stepped.
       return this.time.now() - decidedAt > this.deadlineMillis ? Effect.succeed(undefined) : again
     })
     return Effect.suspend(() => (this.storeTime === undefined ? Effect.succeed(undefined) : timed))

@@ -1,6 +1,6 @@
 /**
- * A pool of members, each with its own circuit. Members may be interchangeable, such as replicas, regions or providers: {@link call} chooses a
- * member whose circuit lets the call through. Or they may differ: {@link callMember} calls a member by its name.
+ * A pool of members, each with its own circuit. Members may be interchangeable, such as replicas, regions or providers: {@link call}
+ * chooses a member whose circuit lets the call through. Or they may differ: {@link callMember} calls a member by its name.
  *
  * ```ts
  * import { Effect } from "effect"
@@ -98,8 +98,8 @@ export interface Options<out Members, in out Name extends string = string> {
 const TypeId: unique symbol = Symbol.for("effect-fuse/CircuitPool")
 
 /**
- * A pool of members, each with its own circuit. `A` is the type of the values that calls receive, and `ByName` is an object type with the
- * type of each member that can be called by name.
+ * A pool of members, each with its own circuit. `A` is the type of the values that calls receive. `ByName` maps the names that can be
+ * called to the types of their values.
  *
  * @category models
  */
@@ -199,8 +199,8 @@ export interface DiscoverOptions<M extends object, out E = never, out R = never>
 }
 
 /**
- * Creates a pool that updates its members until the scope closes, for example from a service registry or DNS. The effect waits for the first
- * list that is not empty, and fails if the first lookup fails.
+ * Creates a pool that updates its members until the scope closes, for example from a service registry or DNS. The effect waits for the
+ * first list that is not empty, and fails if the first lookup fails.
  *
  * A member that stays in the list keeps its circuit and its measurements. Calls in flight of a removed member end as usual, and its circuit
  * is evicted when room is needed. If a later lookup fails or finds no members, the pool keeps its members and logs a warning.
@@ -248,8 +248,8 @@ const discoverFields = {
 /**
  * Calls one member, under that member's circuit. The call may be the probe of a member whose cooldown is over.
  *
- * If no circuit lets calls through, the call fails with the `CircuitOpen` of the circuit with the shortest wait. A failed call is not repeated
- * with another member: add a retry for that.
+ * If no circuit lets calls through, the call fails with the `CircuitOpen` of the circuit with the shortest wait. A failed call is not
+ * repeated with another member: add a retry for that.
  *
  * @category combinators
  */

@@ -15,8 +15,8 @@
  * Inside {@link within}:
  *
  * - `Resilience.timeout` uses its own duration or the remaining time, whichever is shorter.
- * - A retry or a hedge does not start if its delay and the circuit's median duration do not fit into the remaining time. The call then fails
- *   with its last error.
+ * - A retry or a hedge does not start if its delay and the circuit's median duration do not fit into the remaining time. The call then
+ *   fails with its last error.
  * - With `deadline: true`, `HttpClientBreaker` sends the remaining time and the attempt to the server, and `HttpServerBreaker` reads them.
  * - If a caller is already retrying, so that {@link attempt} is above 1, the calls inside are not repeated.
  *
@@ -31,7 +31,7 @@ import { deadlineOf, isDeadlineExceeded as isExceeded } from "../shapes/currentD
 import { leftOf, until } from "./deadlines.ts"
 
 /**
- * Whether an error is the `TimeoutError` of a deadline, not that of the call's own timeout. The message of the error says how much time the
+ * Whether an error is the `TimeoutError` of a deadline, and not of the call's own timeout. The message of the error says how much time the
  * call had.
  *
  * @category guards
@@ -62,8 +62,8 @@ export const remaining: Effect.Effect<Duration.Duration> = Effect.withFiber((fib
 })
 
 /**
- * The number of the current attempt of a call. It counts the retries of this process inside {@link within}, and those of callers in other
- * processes that send their attempt. Otherwise it is 1.
+ * The number of the current attempt of a call: 1 for the first attempt. It counts retries inside {@link within}, and retries of callers in
+ * other processes that send the attempt.
  *
  * @category getters
  */

@@ -67,8 +67,8 @@ import { earning, guardEarning, mayRepeat, medianOf, retryField, retryFields, re
 import { bulkheadField, bulkheadFields, hasSlots, TypeId, toSlots } from "./slots.ts"
 
 /**
- * A policy, or a combination of policies. It is a function of an effect: it keeps the effect's result and errors, and adds those of its parts.
- * `parts` has the names of the parts, the innermost first.
+ * A policy, or a combination of policies. It is a function of an effect: it keeps the effect's result and errors, and adds those of its
+ * parts. `parts` has the names of the parts, the innermost first.
  *
  * - `E`: the errors that it adds.
  * - `R`: the services that it needs.
@@ -166,7 +166,7 @@ const inBulkhead = (bulkhead: Bulkhead_.Bulkhead): Pipeline<BulkheadFull> =>
  * A limit on the retries of all callers of one circuit: in the last `over`, at most `floor` retries, or `share` of the calls that have
  * succeeded, whichever is more. If it refuses a retry, the caller fails with the error of the last attempt.
  *
- * Only successes earn retries. During an outage, no call succeeds, so only `floor` retries remain. The defaults allow one retry for five
+ * Only successes earn retries, so during an outage, at most `floor` retries remain. The defaults allow one retry for five
  * successes, as Finagle and Linkerd do, and on average one retry per second without successes.
  *
  * Each circuit has one budget. The first use sets its `over`. `CircuitBreaker.inspect` shows the budget as `retries`.
@@ -245,8 +245,8 @@ export type Percentile = `p${number}`
  */
 export interface HedgeOptions {
   /**
-   * The time after which a second copy of the call starts: a duration, or a percentile of the durations of the calls so far. With `p95`, about
-   * 5 % of the calls are copied, whether the dependency usually takes 5 milliseconds or 5 seconds.
+   * The time after which a second copy of the call starts: a duration, or a percentile of the durations of the calls so far. With `p95`,
+   * about 5 % of the calls are copied, whether the dependency usually takes 5 milliseconds or 5 seconds.
    */
   readonly after: Duration.Input | Percentile
   /** The shortest delay that a percentile may give. Default: 10 milliseconds. */
@@ -267,7 +267,7 @@ export interface HedgeOptions {
 
 /**
  * Starts another copy of a call that takes too long. The result is the first success, and the other copies are interrupted, which a breaker
- * inside ignores. If the call is a call of a `CircuitPool`, each copy goes to another member.
+ * inside ignores. Inside a hedge, `CircuitPool.call` calls another member for each copy.
  *
  * It helps against slow calls, not against errors. A failed copy is not repeated, and its failure becomes the result only if no other copy
  * is running. Use it only for calls that may be made twice.
@@ -395,7 +395,7 @@ export const standard = <const O extends StandardOptions = Record<never, never>>
   const decoded = decodeOptions(operation, standardFields, options)
   const { breaker = {}, bulkhead = false, fallback, retry = {}, timeout = 10_000 } = decoded
   const of = toSubject(operation, name, breaker, "breaker")
-  // If the retries use the budget of this circuit, the breaker itself can count the successes, which costs less.
+  // If the retries use the budget of this circuit, the breaker counts the successes, which costs less.
   const earns = retry !== false && retry.budget === undefined
   const parts: ReadonlyArray<Any | false> = [
     timeout !== false && timingOut(timeout),

@@ -1,6 +1,6 @@
 import * as Context from "effect/Context"
 
-/** The pool members that the copies of one hedged call have called, including the retries of the copies. */
+/** Records which pool members the copies of one hedged call, and their retries, have called. */
 export interface Copies {
   readonly called: Array<object>
 }

@@ -29,7 +29,7 @@ export type MemberCall = Pick<Subject, "classify" | "waits">
 
 export type Run = (value: unknown, name: string) => Effect.Effect<unknown, unknown>
 
-/** The pool checks all circuits again after this time, or after `lookPicks` calls and one more for each member. */
+/** The pool checks all circuits again after this time, or after `lookPicks` calls plus one call for each member. */
 const lookMillis = 1_000
 const lookPicks = 16
 
@@ -113,7 +113,7 @@ class PoolCall {
     return find(circuit, this.caller)
   }
 
-  /** Whether the circuit of a member would let a call through. In mode `observe`, the answer is that of mode `enforce`. */
+  /** Whether the circuit of a member would let a call through. In mode `observe`, the circuit decides as in mode `enforce`. */
   private lets(member: Member): boolean {
     return enforced(this.registry, this.circuitOf(member), this.now)._tag !== "Reject"
   }

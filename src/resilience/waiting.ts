@@ -51,7 +51,7 @@ const lineFor = (registry: BreakerStore["Service"], open: Rejecting): Line | und
   return lineAt(registry, circuit)
 }
 
-/** The line of a circuit. A flag can let calls through in any state. The line cannot evaluate it: only calls do. */
+/** The line of a circuit. With a flag for `enabled`, there is no line: the flag can let calls through in any state, and only calls evaluate it. */
 const lineAt = (registry: BreakerStore["Service"], circuit: LiveCircuit): Line | undefined =>
   typeof circuit.policy.enabled === "boolean"
     ? lineOf(registry, circuit, (registry, { group, key }) => closes(registry, group.name, key))
@@ -70,8 +70,8 @@ export const inLine = (open: Rejecting, millis: number, patience: Patience): Eff
   })
 
 /**
- * Waits for a turn in the line of a circuit even if the circuit lets calls through now, so that callers that come back at the same time
- * continue in waves. If the circuit rejects calls for longer than the caller waits, it does not wait.
+ * Waits for a turn in the line of a circuit even if the circuit lets calls through now, so that callers that return at the same time
+ * continue in waves. Returns at once if the circuit rejects calls for longer than `patience` lasts.
  */
 export const inTurn = (at: Rejecting, patience: Patience): Effect.Effect<void> =>
   Effect.withFiber((fiber) => {
@@ -122,7 +122,7 @@ export interface Patience {
   position?: { readonly line: Line; readonly ticket: number }
 }
 
-/** Subtracts the duration of a wait from the remaining wait. */
+/** Runs a wait, and subtracts its duration from `patience`. */
 const spending = (patience: Patience, wait: Effect.Effect<unknown>): Effect.Effect<void> =>
   Effect.flatMap(now, (began) =>
     Effect.andThen(

@@ -85,7 +85,7 @@ export class Line {
     return Effect.suspend(() => {
       if (this.waiting.size === 0) return Effect.void
       const { circuit, registry } = this
-      // This applies a reload of the policy, which otherwise happens only at the next call.
+      // `peek` applies a reload of the policy. Otherwise, only the next call would apply it.
       registry.peek(circuit.group.name, circuit.key)
       const now = registry.runtime.time.now()
       const answered = answer(registry, circuit, now)

@@ -35,11 +35,9 @@ import type { RpcClientError } from "effect/rpc/RpcClientError"
 import type * as RpcGroup from "effect/rpc/RpcGroup"
 import type * as Stream from "effect/Stream"
 import type { BreakerStore } from "../breaker/BreakerStore.ts"
-import { keyOrFunction } from "../breaker/options.ts"
-import { guard, inlinePolicy, toSubject } from "../breaker/protect.ts"
+import { guard } from "../breaker/protect.ts"
 import {
   type Decoded,
-  decodeArgument,
   decodeOptions,
   type FieldsOf,
   flag,
@@ -49,12 +47,10 @@ import {
   orFalse,
   positiveMillis,
   refused,
-  text,
-  textOrEmpty
+  text
 } from "../core/fields.ts"
 import type * as Outcome from "../core/Outcome.ts"
 import { show } from "../core/printable.ts"
-import type { Classify } from "../engine/classify.ts"
 import type { AnyEffect } from "../engine/timeout.ts"
 import { counting } from "../http/deadlineHeaders.ts"
 import type * as BreakerPolicy from "../policy/BreakerPolicy.ts"
@@ -63,7 +59,8 @@ import { retryField, retrying } from "../resilience/retry.ts"
 import type { CircuitOpen } from "../shapes/CircuitOpen.ts"
 import { type ClientProtection, protecting } from "./calls.ts"
 import { isTransient, reading } from "./reading.ts"
-import { isServiceUnavailable } from "./unavailable.ts"
+import { subjectFields, subjectsOf } from "./subjects.ts"
+import { forbidsRetry } from "./unavailable.ts"
 
 // ---- Types ----------------------------------------------------------------------------------------------------------
 
@@ -77,19 +74,19 @@ export type CallOf<Rpcs extends Rpc.Any> = Rpcs extends Rpc.Any
   : never
 
 /**
- * The typed errors of the procedures, of their streams and of their middleware.
+ * All typed errors of the procedures, including errors of streams and of middleware.
  *
  * @category models
  */
 export type ErrorOf<Rpcs extends Rpc.Any> = Rpcs extends Rpc.Any ? Rpc.ErrorExit<Rpcs> : never
 
 /**
- * The client `C` of a group whose calls can also fail with `E`.
+ * The type of the client `C` with an additional error `E` for its calls.
  *
  * @category models
  */
 export type ProtectedClient<Rpcs extends Rpc.Any, C, E> =
-  // TypeScript takes flat clients with different errors for the same type, so their errors are those of their results.
+  // TypeScript treats flat clients with different errors as the same type, so this reads the errors from the result of a call.
   C extends (...args: never) => infer Result
     ? RpcClient.RpcClient.Flat<Rpcs, Exclude<Effect.Error<Result> | Stream.Error<Result>, ErrorOf<Rpcs>> | E>
     : C extends RpcClient.RpcClient<Rpcs>
@@ -113,11 +110,11 @@ export interface Options<Rpcs extends Rpc.Any> {
   readonly key?: string | ((call: CallOf<Rpcs>) => string | undefined) | undefined
   /** Overrides fields of the policy that `BreakerPolicy` has for this name. */
   readonly policy?: BreakerPolicy.Input | undefined
-  /** Which typed errors of the procedures are Failures. Default: none, they are answers. */
+  /** Whether a typed error of a procedure is a Failure. Default: `false` for each error, because a typed error is an answer. */
   readonly isFailure?: ((error: ErrorOf<Rpcs>) => boolean) | undefined
   /**
-   * Classifies the end of a call, or of a stream. Default: {@link classify}, which a custom function may call for the remaining cases. Cannot
-   * be combined with `isFailure`.
+   * Classifies the end of a call, or of a stream. Default: {@link classify}, which a custom function may call for the remaining cases.
+   * Cannot be combined with `isFailure`.
    */
   readonly classify?:
     | ((exit: Exit.Exit<unknown, unknown>) => Outcome.Outcome | Effect.Effect<Outcome.Outcome>)
@@ -137,18 +134,18 @@ export interface Options<Rpcs extends Rpc.Any> {
 export interface StandardOptions<Rpcs extends Rpc.Any> extends Options<Rpcs> {
   /** The timeout of each attempt. It does not limit streams. `false` disables it. Default: 10 seconds. */
   readonly timeout?: Duration.Input | false | undefined
-  /** The procedures that may be repeated: a second call has no further effect. Only these are retried. Default: none. */
+  /** The names of the procedures that may be called twice. Only these procedures are retried. Default: an empty list. */
   readonly idempotent?: ReadonlyArray<Rpcs["_tag"]> | undefined
   /**
-   * The maximum number of retries, or the options of `Resilience.retry`. `false` disables retries. Default: 2 retries with a backoff, within
-   * the retry budget of the circuit.
+   * The maximum number of retries, or the options of `Resilience.retry`. `false` disables retries. Default: 2 retries with a backoff,
+   * within the retry budget of the circuit.
    *
    * `while` decides which errors are retried. Default: timeouts, errors of the transport, and `ServiceUnavailable`.
    */
   readonly retry?: number | RetryOptions | false | undefined
   /**
-   * Whether to send headers with calls: the attempt (`x-envoy-attempt-count`) and, inside `Deadline.within`, the remaining time in milliseconds
-   * (`x-envoy-expected-rq-timeout-ms`). Default: `false`, so that external servers do not receive them.
+   * Whether to send headers with calls: the attempt (`x-envoy-attempt-count`) and, inside `Deadline.within`, the remaining time in
+   * milliseconds (`x-envoy-expected-rq-timeout-ms`). Default: `false`, so that external servers do not receive them.
    */
   readonly deadline?: boolean | undefined
 }
@@ -159,9 +156,10 @@ export interface StandardOptions<Rpcs extends Rpc.Any> extends Options<Rpcs> {
  * - Success: an answer, and a typed error of the procedure.
  * - Failure: an error of the transport (`RpcClientError`); a defect of the server, or an answer that cannot be decoded; a timeout;
  *   `ServiceUnavailable`, with its `retryAfter`.
- * - Ignored: a payload that does not match its schema; an interruption, by the caller or by a server that stops; a rejection by another policy.
+ * - Ignored: a payload that does not match its schema; an interruption by the caller or by a stopping server; a rejection by another
+ *   policy.
  *
- * If the transport fails because of an error of `HttpClient`, `HttpClientBreaker.classify` classifies that error.
+ * If an error of `HttpClient` is the cause of the `RpcClientError`, the call is classified as by `HttpClientBreaker.classify`.
  *
  * @category classifiers
  */
@@ -170,10 +168,8 @@ export const classify: (exit: Exit.Exit<unknown, unknown>) => Outcome.Outcome = 
 // ---- Circuits -------------------------------------------------------------------------------------------------------
 
 const circuitFields = {
-  key: optional(keyOrFunction),
-  policy: inlinePolicy,
+  ...subjectFields,
   isFailure: optional(functionField),
-  classify: optional(functionField),
   deadline: optional(flag)
 } satisfies FieldsOf<Options<Rpc.Any>>
 
@@ -185,33 +181,24 @@ const protection = (
   options: Circuits,
   run: ClientProtection["run"]
 ): ClientProtection => {
-  const { classify, isFailure, key, policy } = options
+  const { classify, isFailure } = options
   if (classify !== undefined && isFailure !== undefined) {
     throw refused(operation, "isFailure", "expected nothing, as classify reads the whole exit, got a function")
   }
-  const read: Classify = classify ?? reading(isFailure)
-  const given = { key: typeof key === "function" ? undefined : key, policy, classify: read }
-  // Only a custom classifier may return an effect.
-  const subject = { ...toSubject(operation, name, given), waits: classify !== undefined }
   return {
-    subjectOf:
-      typeof key === "function"
-        ? (procedure, payload) => ({
-            ...subject,
-            key: decodeArgument(operation, "key", optional(textOrEmpty), key({ procedure, payload }))
-          })
-        : () => subject,
+    subjectOf: subjectsOf(operation, name, options, reading(isFailure)),
     sendsDeadline: options.deadline === true,
     run
   }
 }
 
 /**
- * Protects the calls of a client with circuits. `self` is the effect that makes the client, such as `RpcClient.make(group)`. Calls keep their
- * errors, and can also fail with `CircuitOpen`. They use the store and the policies from the construction of the client.
+ * Protects the calls of a client with circuits. `self` is the effect that makes the client, such as `RpcClient.make(group)`. Calls keep
+ * their errors, and can also fail with `CircuitOpen`. They use the store and the policies that were provided when the client was made,
+ * unless the caller provides others.
  *
- * A stream is one call, from its first pull until it ends. A stream that fails is a Failure, a consumer that stops early is not. If the
- * stream is a probe, its first element closes the circuit.
+ * A stream is one call, from its first pull until it ends. {@link classify} reads the error of a failed stream. A consumer that stops early
+ * is not a Failure. If the stream is a probe, its first element closes the circuit.
  *
  * Throws a `RangeError` that names the invalid option.
  *
@@ -256,9 +243,9 @@ type TimeoutOf<O> = O extends { readonly timeout: false } ? never : Cause.Timeou
  * Adds a timeout for each attempt, a circuit, and retries to a client. Calls keep their errors, and can also fail with `CircuitOpen` and
  * `TimeoutError`.
  *
- * A procedure in `idempotent` is retried after a timeout, an error of the transport, and `ServiceUnavailable`. A retry waits at least as long
- * as `retryAfter` asks. If that is longer than `retry.maxRetryAfter` (10 seconds), or if `retryable` is `false`, there is no retry. Streams have
- * neither a timeout nor retries.
+ * A procedure in `idempotent` is retried after a timeout, an error of the transport, and `ServiceUnavailable`. The delay before a retry is
+ * at least the `retryAfter` of the error. If `retryAfter` is longer than `retry.maxRetryAfter` (10 seconds), or if `retryable` is `false`,
+ * the call is not retried. Streams have neither a timeout nor retries.
  *
  * ```ts
  * import { Effect, pipe, Schema } from "effect"
@@ -311,7 +298,7 @@ export const standard: {
         ? undefined
         : retrying({
             ...retry,
-            while: mayRetry === undefined ? isTransient : (error: unknown) => !forbids(error) && mayRetry(error)
+            while: mayRetry === undefined ? isTransient : (error: unknown) => !forbidsRetry(error) && mayRetry(error)
           })
     const all = circuits.deadline === true ? counting : identity<AnyEffect>
     return protecting(
@@ -324,5 +311,3 @@ export const standard: {
     )
   }
 )
-
-const forbids = (error: unknown): boolean => isServiceUnavailable(error) && !error.retryable

@@ -1,6 +1,6 @@
 /**
- * A middleware for the servers of Effect's `effect/rpc`. If a circuit or a bulkhead rejects a call, the caller gets a typed
- * {@link ServiceUnavailable}, which says when to call again.
+ * A middleware for the servers of Effect's `effect/rpc`. If a circuit or a bulkhead rejects a call, the caller gets the typed error
+ * {@link ServiceUnavailable} with the time until the next call.
  *
  * ```ts
  * import { Effect, pipe, Schema } from "effect"
@@ -44,17 +44,8 @@ import * as RpcSchema from "effect/rpc/RpcSchema"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import type { BreakerStore } from "../breaker/BreakerStore.ts"
-import { keyOrFunction } from "../breaker/options.ts"
-import { guard, inlinePolicy, toSubject } from "../breaker/protect.ts"
-import {
-  type Decoded,
-  decodeArgument,
-  decodeOptions,
-  type FieldsOf,
-  functionField,
-  optional,
-  textOrEmpty
-} from "../core/fields.ts"
+import { guard } from "../breaker/protect.ts"
+import { type Decoded, decodeOptions, type FieldsOf, optional } from "../core/fields.ts"
 import * as Outcome from "../core/Outcome.ts"
 import type { AnyEffect } from "../engine/timeout.ts"
 import { attemptHeader, deadlineField, defaultMaxMillis, numberIn, timeoutHeader } from "../http/deadlineHeaders.ts"
@@ -62,6 +53,7 @@ import type * as BreakerPolicy from "../policy/BreakerPolicy.ts"
 import { until } from "../resilience/deadlines.ts"
 import { isDeadlineExceeded } from "../shapes/currentDeadline.ts"
 import { keeping } from "./kept.ts"
+import { subjectFields, subjectsOf } from "./subjects.ts"
 import { deadlineExceeded, isRejected, type ServerRejection, ServiceUnavailable, unavailable } from "./unavailable.ts"
 
 export {
@@ -74,9 +66,9 @@ export {
 } from "./unavailable.ts"
 
 /**
- * The middleware, as the definition of a group names it: `RpcGroup.make(...).middleware(RpcServerBreaker.Middleware)`. It adds
- * {@link ServiceUnavailable} to the errors of each procedure that the group has so far. Add it after all other middleware, so that it also
- * answers their rejections. Servers provide it with {@link layer}. Clients need nothing.
+ * The middleware for the definition of a group: `RpcGroup.make(...).middleware(RpcServerBreaker.Middleware)`. It adds
+ * {@link ServiceUnavailable} to the errors of each procedure that was added to the group before the middleware. Add it after all other
+ * middleware, so that it also handles rejections by other middleware. A server provides it with {@link layer}. A client needs no layer.
  *
  * @category middleware
  */
@@ -87,7 +79,7 @@ export class Middleware extends RpcMiddleware.Service<Middleware>()("effect-fuse
 // ---- Options --------------------------------------------------------------------------------------------------------
 
 /**
- * How to read the deadline of a call.
+ * Limits the deadline that a call may have.
  *
  * @category options
  */
@@ -97,15 +89,15 @@ export interface DeadlineOptions {
 }
 
 /**
- * Configures what the middleware reads.
+ * Configures which headers the middleware reads.
  *
  * @category options
  */
 export interface Options {
   /**
    * Whether the headers of a call set the `Deadline` and the attempt of its handler: `x-envoy-expected-rq-timeout-ms` and
-   * `x-envoy-attempt-count`. `RpcClientBreaker` sends them with `deadline: true`. Invalid values have no effect. Default: `false`, the
-   * middleware does not read the headers.
+   * `x-envoy-attempt-count`. `RpcClientBreaker` sends them with `deadline: true`. The middleware ignores invalid values. Default:
+   * `false`.
    *
    * At the deadline, the middleware interrupts the handler and answers `ServiceUnavailable`.
    */
@@ -113,7 +105,7 @@ export interface Options {
 }
 
 /**
- * A call as the server sees it.
+ * A call that the server has received.
  *
  * @category models
  */
@@ -158,7 +150,8 @@ const rejectionIn = (cause: Cause.Cause<unknown>): ServerRejection | undefined =
  *
  * - Success: an answer, and a typed error of the procedure.
  * - Failure: a defect.
- * - Ignored: an interruption, also by the caller; a rejection by another circuit or a bulkhead; `ServiceUnavailable` of another service.
+ * - Ignored: an interruption, for example by the caller; a rejection by another circuit or a bulkhead; `ServiceUnavailable` of another
+ *   service.
  *
  * @category classifiers
  */
@@ -186,8 +179,8 @@ const declaring = (): ((rpc: Rpc.AnyWithProps, error: unknown) => boolean) => {
 }
 
 /**
- * Takes `CircuitOpen`, `BulkheadFull` and `ServiceUnavailable` out of the errors of a handler. They become defects, and the middleware answers
- * them with {@link ServiceUnavailable}. A handler may be an effect or a stream.
+ * Turns the errors `CircuitOpen`, `BulkheadFull` and `ServiceUnavailable` of a handler into defects. The middleware turns these defects
+ * into {@link ServiceUnavailable}. A handler may be an effect or a stream.
  *
  * @category handlers
  */
@@ -201,6 +194,7 @@ export const orUnavailable = <
     ? Stream.Stream<A, Exclude<E, ServerRejection>, R>
     : never => {
   const handler: unknown = self
+  // TypeScript does not evaluate the conditional result type for a type parameter.
   return (
     Effect.isEffect(handler)
       ? Effect.catch(handler, (error) => (isRejected(error) ? Effect.die(error) : Effect.fail(error)))
@@ -216,32 +210,26 @@ const ownFields = { deadline: optional(deadlineField) } satisfies FieldsOf<Optio
 
 const circuitFields = {
   ...ownFields,
-  key: optional(keyOrFunction),
-  policy: inlinePolicy,
-  classify: optional(functionField)
+  ...subjectFields
 } satisfies FieldsOf<CircuitOptions>
 
 type Received = Parameters<RpcMiddleware.RpcMiddleware<never, never, never>>[1]
 type Around = (handler: AnyEffect, call: Received) => AnyEffect
 
-/** Runs handlers under a circuit. A stream may last long without being slow, so streams are not counted. */
+/** Runs handlers under a circuit, except for streams: a long stream is not a slow call. */
 const guarding = (
   operation: string,
   name: string,
-  { classify: custom, key, policy }: Omit<Decoded<typeof circuitFields>, "deadline">
+  options: Omit<Decoded<typeof circuitFields>, "deadline">
 ): Around => {
-  const given = { key: typeof key === "function" ? undefined : key, policy, classify: custom ?? classify }
-  // Only a custom classifier may return an effect.
-  const subject = { ...toSubject(operation, name, given), waits: custom !== undefined }
-  return (handler, { headers, payload, rpc }) => {
-    if (RpcSchema.isStreamSchema(rpc.successSchema)) return handler
-    if (typeof key !== "function") return guard(handler, subject)
-    const of = key({ procedure: rpc._tag, payload, headers })
-    return guard(handler, { ...subject, key: decodeArgument(operation, "key", optional(textOrEmpty), of) })
-  }
+  const subjectOf = subjectsOf<ReceivedCall>(operation, name, options, classify)
+  return (handler, { headers, payload, rpc }) =>
+    RpcSchema.isStreamSchema(rpc.successSchema)
+      ? handler
+      : guard(handler, subjectOf({ procedure: rpc._tag, payload, headers }))
 }
 
-/** Answers rejections, also at the deadline of the call. */
+/** Answers with {@link ServiceUnavailable} if a call was rejected, or has not ended at its deadline. */
 const answering = (deadline: Decoded<typeof ownFields>["deadline"], around: Around): Around => {
   const isDeclared = declaring()
   const answered = (handler: AnyEffect, { rpc }: Received, hasGivenUp: () => boolean) =>
@@ -268,6 +256,7 @@ const answering = (deadline: Decoded<typeof ownFields>["deadline"], around: Arou
     })
 }
 
+/** `Around` has neither the types of a handler nor its errors, so the code below casts to this type. */
 type Run = RpcMiddleware.RpcMiddleware<never, ServiceUnavailable, never>
 
 /**
@@ -281,22 +270,21 @@ type Run = RpcMiddleware.RpcMiddleware<never, ServiceUnavailable, never>
 export const layer: {
   (options?: Options): Layer.Layer<Middleware>
   (name: string, options?: CircuitOptions): Layer.Layer<Middleware, never, BreakerStore>
-} = (...args: ReadonlyArray<unknown>): never => {
+  // biome-ignore lint/suspicious/noExplicitAny: the overloads above are its types
+} = (...args: ReadonlyArray<unknown>): any => {
   const operation = "RpcServerBreaker.layer"
   const [first, second] = args
   if (typeof first !== "string") {
     const { deadline } = decodeOptions(operation, ownFields, first)
-    return Layer.succeed(Middleware, answering(deadline, identity) as Run) as never
+    return Layer.succeed(Middleware, answering(deadline, identity) as Run)
   }
   const { deadline, ...circuits } = decodeOptions(operation, circuitFields, second)
   const run = answering(deadline, guarding(operation, first, circuits))
   return Layer.effect(
     Middleware,
-    Effect.map(
-      keeping,
-      (within): Run =>
-        (handler, call) =>
-          Effect.updateContext(run(handler as AnyEffect, call), within) as never
-    )
-  ) as never
+    Effect.map(keeping, (within) => {
+      const inContext: Around = (handler, call) => Effect.updateContext(run(handler, call), within)
+      return inContext as Run
+    })
+  )
 }

@@ -13,7 +13,7 @@ import { headersOf } from "../http/deadlineHeaders.ts"
 import { deadlineOf } from "../shapes/currentDeadline.ts"
 import { keeping, type Within } from "./kept.ts"
 import { watched } from "./streaming.ts"
-import { isServiceUnavailable } from "./unavailable.ts"
+import { forbidsRetry } from "./unavailable.ts"
 
 /*
  * A client middleware of `effect/rpc` cannot protect calls: its `next` ends when the request has been sent, and over a socket the answer
@@ -28,16 +28,14 @@ interface CallOptions {
 
 type Method = (payload: unknown, options?: CallOptions) => unknown
 
-/** How a client is protected. */
 export interface ClientProtection {
-  /** The subject of a call. */
-  readonly subjectOf: (procedure: string, payload: unknown) => Subject
+  readonly subjectOf: (call: { readonly procedure: string; readonly payload: unknown }) => Subject
   readonly sendsDeadline: boolean
   /** Runs a call that has one answer. */
   readonly run: (call: AnyEffect, subject: Subject, procedure: string) => AnyEffect
 }
 
-/** Calls a method with the deadline and the attempt of the fiber in its headers. */
+/** Calls a method. Inside a deadline, adds headers with the remaining time and the attempt. */
 const sending = (
   method: Method,
   payload: unknown,
@@ -50,9 +48,10 @@ const sending = (
   return method(payload, { ...options, headers: Headers.setAll(own, headersOf(deadline, fiber)) })
 }
 
+/** If the server forbids a retry, marks the deadline, so that the callers above do not retry either. */
 const noteGivenUp = (fiber: Fiber.Fiber<unknown, unknown>) => (error: unknown) => {
   const deadline = deadlineOf(fiber)
-  if (deadline !== undefined && isServiceUnavailable(error) && !error.retryable) deadline.shared.gaveUp = true
+  if (deadline !== undefined && forbidsRetry(error)) deadline.shared.gaveUp = true
   return error
 }
 
@@ -65,7 +64,7 @@ const calling =
         )
       : Effect.suspend(() => method(payload, options) as AnyEffect)
     return Effect.updateContext(
-      Effect.suspend(() => run(sent, subjectOf(procedure, payload), procedure)),
+      Effect.suspend(() => run(sent, subjectOf({ procedure, payload }), procedure)),
       within
     )
   }
@@ -79,7 +78,7 @@ const streaming =
         const answer = sendsDeadline ? sending(method, payload, others, fiber) : method(payload, others)
         const elements = answer as Stream.Stream<unknown, unknown>
         const noted = sendsDeadline ? Stream.mapError(elements, noteGivenUp(fiber)) : elements
-        return Effect.succeed(watched(noted, subjectOf(procedure, payload)))
+        return Effect.succeed(watched(noted, subjectOf({ procedure, payload })))
       })
     )
     const guarded = Stream.updateContext(
@@ -92,7 +91,7 @@ const streaming =
 const isFlat = (client: unknown): client is (procedure: string, payload: unknown, options?: CallOptions) => unknown =>
   typeof client === "function"
 
-/** Wraps the methods of a client, or a client that is one function. */
+/** Wraps the methods of a client. A flat client is one function for all procedures. */
 const wrapped = (
   client: unknown,
   group: RpcGroup.RpcGroup<Rpc.Any>,

@@ -1,8 +1,8 @@
 /**
- * Circuit breakers for the remote procedures of Effect's `effect/rpc`: around clients, and in servers.
+ * Circuit breakers for the clients and servers of Effect's `effect/rpc`.
  *
  * - `RpcClientBreaker`: a circuit around the calls of an `RpcClient`.
- * - `RpcServerBreaker`: a middleware that answers rejections with a typed error, and reads deadlines.
+ * - `RpcServerBreaker`: a server middleware that turns rejections into a typed error, and reads deadlines.
  *
  * `effect/rpc` is unstable: these modules are tested with Effect 4.1.0.
  */

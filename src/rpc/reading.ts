@@ -7,19 +7,20 @@ import { isRecord } from "../core/fields.ts"
 import * as Outcome from "../core/Outcome.ts"
 import { defaultOutcome } from "../engine/classify.ts"
 import { isRejection, safely } from "../shapes/rejections.ts"
-import { isServiceUnavailable, type ServiceUnavailable } from "./unavailable.ts"
+import { forbidsRetry, isServiceUnavailable, type ServiceUnavailable } from "./unavailable.ts"
 
 const plainFailure = Outcome.failure()
 
-/** The server reports its own state, as an HTTP server does with the status 503 or 504. The circuit reads `retryAfter` from the error. */
+/** The error corresponds to the HTTP status 503 or 504. The circuit itself reads the `retryAfter` of the error. */
 const ofUnavailable = ({ reason }: ServiceUnavailable): Outcome.Outcome =>
   Outcome.failure({ detail: `ServiceUnavailable (${reason})`, overload: reason !== "DeadlineExceeded" })
 
-/** An error of the transport. If its `HttpClient` failed, its outcome is that of `HttpClientBreaker`. The circuit reads `Retry-After` from it. */
+/** Classifies the error of an `HttpClient` as `HttpClientBreaker` does. The circuit itself reads the `Retry-After` of such an error. */
 const ofTransport = ({ reason }: RpcClientError): Outcome.Outcome => {
   if (reason._tag !== "HttpError" || !isRecord(reason.cause) || typeof reason.cause["_tag"] !== "string") {
     return plainFailure
   }
+  // The cause is a reason of `HttpClient`, but its type is `unknown`. For a foreign cause, the default outcome is a Failure.
   const error = new HttpClientError.HttpClientError({ reason: reason.cause as never })
   return defaultOutcome(Exit.fail(error))
 }
@@ -30,14 +31,14 @@ const ofError = (error: unknown, isFailure: ((error: never) => boolean) | undefi
   if (isServiceUnavailable(error)) return ofUnavailable(error)
   if (Cause.isTimeoutError(error)) return plainFailure
   if (isRejection(error)) return Outcome.ignored
+  // The remaining errors are typed errors of the group, which `isFailure` accepts.
   return isFailure?.(error as never) === true ? plainFailure : Outcome.success
 }
 
-/** A payload that does not match its schema is a mistake of the caller: nothing was sent. */
+/** If a payload does not match its schema, the client sends nothing: the caller has made a mistake. */
 const ofDefect = (defect: unknown): Outcome.Outcome =>
   safely(() => defect instanceof Error && SchemaIssue.isIssue(defect.cause), false) ? Outcome.ignored : plainFailure
 
-/** Classifies the end of a call. */
 export const reading =
   (isFailure: ((error: never) => boolean) | undefined) =>
   (exit: Exit.Exit<unknown, unknown>): Outcome.Outcome => {
@@ -55,8 +56,6 @@ export const reading =
     return found ?? plainFailure
   }
 
-/** Whether a later call may succeed: the error is a Failure of the service, and the service does not forbid retries. */
-export const isTransient = (error: unknown): boolean => {
-  if (isServiceUnavailable(error) && !error.retryable) return false
-  return ofError(error, undefined)._tag === "Failure"
-}
+/** Whether a retry may succeed: the error is a Failure, and the server does not forbid a retry. */
+export const isTransient = (error: unknown): boolean =>
+  !forbidsRetry(error) && ofError(error, undefined)._tag === "Failure"

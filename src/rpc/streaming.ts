@@ -9,7 +9,6 @@ import * as Outcome from "../core/Outcome.ts"
 import type { Call } from "../engine/call.ts"
 import type { Restore } from "../engine/classify.ts"
 
-/** One streamed answer under its circuit. */
 class StreamedAnswer {
   private readonly permit: Call
   private hasElement = false
@@ -19,8 +18,8 @@ class StreamedAnswer {
   }
 
   /**
-   * Settles the call after a pull, if the stream has ended, or if the call is a probe: an element shows that the server works. It does not
-   * wait for the scope of the stream, which may stay open long after the stream has ended.
+   * Settles the call after a pull, if the stream has ended, or if the call is a probe: an element shows that the server works. The scope of
+   * the stream may stay open for much longer.
    */
   pulled(exit: Exit.Exit<unknown, unknown>, restore: Restore): Effect.Effect<void> | undefined {
     const { permit } = this
@@ -32,7 +31,7 @@ class StreamedAnswer {
     return Cause.hasInterruptsOnly(exit.cause) ? undefined : permit.settle(exit, restore)
   }
 
-  /** Settles the call of a consumer that has stopped before the end of the stream. */
+  /** Settles the call if the consumer stops before the end of the stream. */
   abandoned(consumer: Exit.Exit<unknown, unknown>): Effect.Effect<void> {
     if (consumer._tag === "Success") return this.permit.settleAs(Outcome.success) ?? Effect.void
     return this.hasElement

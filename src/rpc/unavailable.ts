@@ -30,7 +30,7 @@ const Wait = Schema.Number.pipe(
  * - `retryAfter`: how long until a call could run, at most one day. Absent if the server does not know it.
  * - `retryable`: `false` if a retry in the server has given up, so that another retry would repeat all its attempts.
  *
- * It has neither the key of the circuit nor why the circuit opened, because they may be secrets of the server.
+ * The error contains neither the key of the circuit nor the reason for its opening, because both may be secrets of the server.
  *
  * @category errors
  */
@@ -50,13 +50,16 @@ export class ServiceUnavailable extends Schema.TaggedError<ServiceUnavailable>()
 
 export const isServiceUnavailable = (value: unknown): value is ServiceUnavailable => value instanceof ServiceUnavailable
 
-/** The errors that the middleware answers. */
+/** Whether the server says that a retry would not help. */
+export const forbidsRetry = (error: unknown): boolean => isServiceUnavailable(error) && !error.retryable
+
+/** The errors for which the middleware answers {@link ServiceUnavailable}. */
 export type ServerRejection = CircuitOpen | BulkheadFull | ServiceUnavailable
 
 export const isRejected = (value: unknown): value is ServerRejection =>
   isCircuitOpen(value) || isBulkheadFull(value) || isServiceUnavailable(value)
 
-/** The answer to a rejected call. `gaveUp`: whether a retry in the server has given up. */
+/** The answer to a rejected call. `gaveUp` says whether a retry in the server has given up. */
 export const unavailable = (rejected: ServerRejection, gaveUp: boolean): ServiceUnavailable => {
   const retryable = !gaveUp
   if (isServiceUnavailable(rejected)) {

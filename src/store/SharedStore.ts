@@ -64,7 +64,7 @@ export const limits = {
   load: 100,
   /** The most characters of a digest. */
   digest: 8_192,
-  /** About how many digests one answer contains. It may contain more if they are short. */
+  /** The approximate number of digests in one answer. An answer may contain more digests if they are short. */
   digests: 50,
   /** The longest term of a roll call. */
   rollCallMillis: 3_600_000,
@@ -390,8 +390,8 @@ export interface SharedStore {
   readonly load: (circuits: ReadonlyArray<string>) => Effect.Effect<LoadAnswer, StoreError>
   /**
    * The digests of the live voters, about `limits.digests` at a time, or more if they are short. `after` is empty for the first answer,
-   * and the `next` of the previous answer for each further one. If a voter lives all the time, its digest is in at least one of the
-   * answers, and may be in several. Writes nothing.
+   * and the `next` of the previous answer for each further answer. The digest of a voter that stays alive is in at least one answer, and
+   * may be in several answers. Writes nothing.
    */
   readonly digests: (after: string) => Effect.Effect<DigestsAnswer, StoreError>
   /**

@@ -38,7 +38,7 @@ export interface NameDigest extends DigestCounts {
   readonly about?: NameDetails | undefined
 }
 
-/** What helps to understand a failing name. */
+/** The reason and the settings of a failing name. */
 export interface NameDetails {
   /** The latest failure, without secrets: at most {@link longestFailure} characters. */
   readonly lastFailure: string | undefined
@@ -53,7 +53,7 @@ export interface Digest {
   /** The length of the period, in milliseconds. */
   readonly millis: number
   readonly names: ReadonlyArray<NameDigest>
-  /** Names without counts, because there was no room for their counts. */
+  /** Names without counts, for lack of room. */
   readonly others: ReadonlyArray<string>
   /** How many more names there are. */
   readonly leftOut: number
@@ -128,8 +128,8 @@ const entry = (one: NameDigest, withKeys: boolean, about: NameDetails | undefine
 }
 
 /**
- * The text of a digest: at most `limits.digest` printable ASCII characters. If not all names have room, the most important names
- * have their counts. As many further names as possible have none, and the rest is only counted.
+ * The text of a digest: at most `limits.digest` printable ASCII characters. If there is not enough room, only the most important names have
+ * counts, further names follow without counts, and for the remaining names the digest has only their number.
  */
 export const encode = (millis: number, names: ReadonlyArray<NameDigest>): string => {
   const rest = new Set(names)
@@ -170,7 +170,7 @@ export const encode = (millis: number, names: ReadonlyArray<NameDigest>): string
     shown.push(text)
     length += text.length + 1
   }
-  // Details get the room that is left. All other content is worth more.
+  // Details have the lowest priority: they use the remaining room.
   for (const one of counted) {
     if (one.of.about === undefined) continue
     const text = entry(one.of, one.withKeys, one.of.about)
@@ -204,7 +204,7 @@ const decodeKeys = (value: unknown): ReadonlyArray<WorstKey> | undefined => {
 
 const isText = (value: unknown): value is string => typeof value === "string"
 
-/** `undefined` if they are missing or invalid: the counts of the entry are still valid. */
+/** Returns `undefined` for missing or invalid details. The counts of the entry stay valid. */
 const decodeDetails = (value: unknown): NameDetails | undefined => {
   if (!Array.isArray(value)) return undefined
   const [lastFailure, policy] = value
@@ -225,6 +225,7 @@ const decodeEntry = (value: unknown): NameDigest | undefined => {
   if (worst === undefined) return undefined
   const count = (index: number): number => value[index] ?? 0
   const optional = (index: number): number | undefined => value[index] ?? undefined
+  const about = decodeDetails(value[14])
   return {
     name: value[0],
     calls: count(1),
@@ -240,7 +241,7 @@ const decodeEntry = (value: unknown): NameDigest | undefined => {
     p50: optional(11),
     p95: optional(12),
     worst,
-    ...(Array.isArray(value[14]) ? { about: decodeDetails(value[14]) } : {})
+    ...(about === undefined ? {} : { about })
   }
 }
 

@@ -38,7 +38,7 @@ export const redisFields = {
 /** The options of a breaker store that shares its circuits on Redis. */
 export const ofRedis = { ...redisFields, ...ofShared }
 
-/** The same options, each of which may be a `Config`. */
+/** Fields that also accept a `Config` for each option. */
 export const orConfigs = (fields: OptionFields): OptionFields =>
   Object.fromEntries(
     Object.entries(fields).map(([name, { decode }]) => [
@@ -50,7 +50,7 @@ export const orConfigs = (fields: OptionFields): OptionFields =>
     ])
   )
 
-/** The values of options. The value of a `Config` comes from outside: a wrong one is an error of the layer. */
+/** Loads each `Config` among the options, and decodes all values. An invalid value is an error of the layer, not a defect. */
 export const valuesOf = <F extends OptionFields>(
   fields: F,
   options: Readonly<Record<string, unknown>>

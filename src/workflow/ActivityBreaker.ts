@@ -1,5 +1,6 @@
 /**
- * Activities of a workflow under a circuit breaker: while the circuit is open, the workflow is suspended, and the activity loses no attempt.
+ * Circuit breakers for the activities of a workflow. While the circuit is open, the workflow is suspended. The wait does not count as an
+ * attempt of the activity.
  *
  * ```ts
  * import { Effect, Layer, Schema } from "effect"
@@ -24,8 +25,8 @@
  * await Effect.runPromise(done) // => "charged 17"
  * ```
  *
- * The engine stores a wait as the result of the activity and a durable clock, and ends the run of the workflow. After the wait, the
- * engine runs the workflow again, also in another process, and the circuit decides again. A wait of at most 5 seconds stays in memory.
+ * The engine stores a wait as the result of the activity and a durable clock, and suspends the workflow. After the wait, the engine resumes
+ * the workflow, in this process or in another process, and the circuit decides again. A wait of at most 5 seconds stays in memory.
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -62,20 +63,20 @@ import { CircuitOpen } from "../shapes/CircuitOpen.ts"
  */
 export interface Waits {
   /**
-   * The longest wait of one attempt in total, also in memory. If the next wait would exceed it, or if the circuit stays open for longer, the
-   * attempt fails with `CircuitOpen` at once. Default: no limit.
+   * The maximum total wait of one attempt, including waits in memory. If the next wait would exceed this limit, or if the circuit stays
+   * open for longer, the attempt fails with `CircuitOpen` at once. Default: no limit.
    */
   readonly maxWait?: Duration.Input | undefined
   /** The shortest single wait. Default: 1 second, or `maxDelay` if that is shorter. */
   readonly minDelay?: Duration.Input | undefined
-  /** The longest single wait before `jitter`, however long the circuit stays open. Default: 1 hour. */
+  /** The longest single wait before `jitter`, even if the circuit stays open for longer. Default: 1 hour. */
   readonly maxDelay?: Duration.Input | undefined
-  /** The maximum random extension, as a fraction of the wait from 0 to 1, so that workflows do not all return at once. Default: 0.2. */
+  /** The maximum random extension, as a fraction of the wait from 0 to 1. It spreads the load of many workflows. Default: 0.2. */
   readonly jitter?: number | undefined
 }
 
 /**
- * Configures the circuit of an activity, and its waits.
+ * Configures the circuit of an activity, and the waits while it is open.
  *
  * @category options
  */
@@ -90,10 +91,11 @@ const waitFields = {
 
 const protectFields = { ...subjectFields, ...waitFields } satisfies FieldsOf<Options<never, never>>
 
-// The code below does not need the schemas of an activity, only that they are schemas.
+// The types of the schemas are not known here.
 type AnyActivity = Activity.Activity<Schema.Top, Schema.Top, unknown>
 
 const activityField = field("an Activity", (input) =>
+  // The check covers only the properties that no other effect has, so TypeScript does not narrow to the type.
   Predicate.hasProperty(input, "exitSchema") && Predicate.hasProperty(input, "execute") && Effect.isEffect(input)
     ? (input as unknown as AnyActivity)
     : undefined
@@ -113,17 +115,17 @@ type Waiting = typeof Waiting.Type
 
 const isWaiting = (result: unknown): result is Waiting => Predicate.isTagged(result, Waiting.fields._tag.schema.literal)
 
-/** The longest wait in memory. Storing a wait and reading it again costs the engine more than holding the workflow for this long. */
+/** The longest wait in memory. A stored wait costs the engine more than a workflow that stays in memory for this time. */
 const inMemoryMillis = 5_000
 
-/** The first wait for a circuit if no end is known. */
+/** The first wait for a circuit if the rejection has no known end. */
 const unknownEndMillis = 60_000
 
 interface Delays {
   readonly maxWait: number
   /**
-   * The delay before the next try, or `undefined` to give up. A run reads all earlier waits of its workflow, so a wait is at least an eighth
-   * of the time waited so far, up to `maxDelay`.
+   * The delay before the next try, or `undefined` to give up. A run reads all earlier waits of its workflow, so the
+   * number of waits must stay small: a wait is at least an eighth of the time waited so far, up to `maxDelay`.
    */
   readonly next: (open: CircuitOpen, waited: number) => Effect.Effect<number | undefined>
 }
@@ -166,7 +168,7 @@ const waitingDurably = ({ activity, delays, guarded, returning }: Attempts): Any
       const limit = Math.min(inMemoryMillis, delays.maxWait - before)
       const patience: Patience = { millis: inMemoryMillis }
       const call = Effect.suspend(() => {
-        // `maxWait` does not limit the turn, so that activities continue in waves also if their last wait has used it up.
+        // `maxWait` does not limit the turn. Activities therefore continue in waves even if their last wait has used up `maxWait`.
         patience.millis -= inMemoryMillis - limit
         return whileRejected(guarded, patience)
       })
@@ -183,7 +185,7 @@ const waitingDurably = ({ activity, delays, guarded, returning }: Attempts): Any
       })
     })
 
-  // The engine stores results by name and attempt, and clocks by name, so each wait has names of its own. A replay finds the same names.
+  // The engine stores results by name and attempt, and clocks by name. Each wait therefore has its own names, which a replay finds again.
   const tryAt = (wait: number, last?: Waiting): AnyEffect => {
     const tried = Activity.make({
       name: wait === 0 ? name : `${name}~${wait}`,
@@ -207,15 +209,15 @@ const waitingDurably = ({ activity, delays, guarded, returning }: Attempts): Any
  * Runs an activity under a circuit. If that circuit, or another circuit inside the activity, rejects a call, the activity waits durably for
  * the `retryAfter` of the rejection, and tries again. A wait is not an attempt, so `Activity.retry` counts only calls that were made.
  *
- * - The engine stores each wait, so waits continue after a restart, also with another process. A wait does not end early if the circuit
- *   closes early.
+ * - The engine stores each wait, so a wait continues after a restart, in this process or in another process. If the circuit closes early,
+ *   the wait does not end early.
  * - After a wait, the workflows of a process continue in waves, the oldest first: 4 at once, then twice as many every 100 milliseconds.
  *   While the circuit probes, they wait in memory, at most 5 seconds, and then durably again.
- * - If no end of a rejection is known, the first wait is 1 minute. Each wait is at least an eighth of the time waited so far.
+ * - If a rejection has no known end, the first wait is 1 minute. Each wait is at least an eighth of the time waited so far.
  * - The attempt fails with `CircuitOpen` if it would wait longer than `maxWait`, or if it was a probe and did not end within
  *   `probeTimeout`. The engine stores this error, and `Activity.retry` may retry it.
  *
- * The interruption or the suspension of a workflow says nothing about the dependency. Throws a `RangeError` that names the invalid option.
+ * The circuit ignores an activity whose workflow is interrupted or suspended. Throws a `RangeError` that names the invalid option.
  *
  * @category combinators
  */
@@ -250,7 +252,7 @@ export const protect: {
     return waitingDurably({
       activity,
       guarded: guard(activity.execute as AnyEffect, subject),
-      // After a restart, the process may not have the circuit yet.
+      // After a restart, the process may not have created the circuit yet.
       returning: Effect.withFiber((fiber) => Effect.sync(() => locate(fiber, subject))),
       delays: delaying(operation, decoded)
     })
@@ -258,8 +260,8 @@ export const protect: {
 )
 
 /**
- * {@link protect} without a circuit of its own, for an activity whose calls have circuits: waits durably if one of them rejects a call. What
- * the activity did before the rejection is repeated.
+ * {@link protect} without a circuit around the activity. Use it if the calls inside the activity have circuits: if such a circuit rejects a
+ * call, the activity waits durably. After the wait, the whole activity runs again, including its calls before the rejection.
  *
  * @category combinators
  */

@@ -10,7 +10,7 @@ export type Transport = (typeof transports)[number]
 
 const host = "127.0.0.1"
 const path = "/rpc"
-/** A group is served with other handlers in each test, so its types do not matter here. */
+/** Each test serves a group with other handlers, so the types of the handlers do not matter here. */
 type Served = RpcGroup.RpcGroup<Rpc.Any>
 
 const listening = (transport: Transport, group: Served, handlers: Layer.Layer<never>, port: number) => {
@@ -48,7 +48,7 @@ export const serveRpc = <Rpcs extends Rpc.Any, Handlers>(
     return { port: "port" in address ? address.port : 0, stop: Scope.close(scope, Exit.void) }
   })
 
-/** The transport of a client. A silent connection is given up after 200 ms, and a new one is tried after 20 ms. */
+/** The transport of a client. It closes a silent connection after 200 ms, and connects again after 20 ms. */
 const protocolOf = (transport: Transport, port: number) => {
   if (transport === "http") {
     return RpcClient.layerProtocolHttp({ url: `http://${host}:${port}${path}` }).pipe(

@@ -24,10 +24,10 @@ export const scenario = <E>(
 export const executionId = Order.executionId({ id: "1" })
 const poll = Effect.flatMap(executionId, (id) => Order.poll(id))
 
-/** Lets the fibers run until they wait. Ids of executions are made by the asynchronous functions of Web Crypto. */
+/** Lets the fibers run until they wait. The asynchronous functions of Web Crypto compute the ids of executions. */
 const settled = Effect.promise(() => new Promise<void>((resolve) => setImmediate(resolve)))
 
-/** Begins an execution, and returns when it waits for something. The fiber has its exit. */
+/** Begins an execution, and returns once the execution waits or ends. The fiber returns the exit. */
 export const begin = (id = "1") =>
   Effect.gen(function* () {
     yield* Order.execute({ id }, { discard: true })
