@@ -1,5 +1,5 @@
 /**
- * What `DynamoStore` costs: requests and capacity units per process and hour, on an emulator. `npm run bench:dynamo`
+ * Measures the requests and capacity units of `DynamoStore` per process and hour, on an emulator. `npm run bench:dynamo`
  */
 import { Effect, Exit, Layer, Logger, Scope } from "effect"
 import { BreakerPolicy, type BreakerStore, CircuitBreaker } from "effect-fuse"
@@ -14,14 +14,15 @@ interface Consumed {
 
 const isWrite = (name: string) => /^(Put|Update)/.test(name)
 
-/** A client that adds up what its requests consume. */
+/** Counts the requests and the capacity units of a client. */
 const counting = (client: DynamoStore.DynamoClient, consumed: Consumed): DynamoStore.DynamoClient => ({
   send: async (command, options) => {
     command.input.ReturnConsumedCapacity = "TOTAL"
     consumed.requests++
     const answer = await client.send(command, options)
-    for (const one of [answer.ConsumedCapacity].flat()) {
-      consumed[isWrite(command.constructor.name) ? "writes" : "reads"] += one?.CapacityUnits ?? 0
+    // The answer to a batch has a list.
+    for (const capacity of [answer.ConsumedCapacity].flat()) {
+      consumed[isWrite(command.constructor.name) ? "writes" : "reads"] += capacity?.CapacityUnits ?? 0
     }
     return answer
   }

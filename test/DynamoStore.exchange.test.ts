@@ -1,11 +1,12 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Clock, Deferred, Effect } from "effect"
-import type { SharedStore } from "effect-fuse"
+import { Clock, Effect } from "effect"
 import * as DynamoStore from "effect-fuse/DynamoStore"
 import { ServerClock } from "../src/dynamo/serverClock.ts"
+import { upTo } from "./support/batches.ts"
+import { allAreCarriedOut, pagesMissNoChange } from "./support/concurrentExchanges.ts"
 import { dynamoProxy } from "./support/dynamoProxy.ts"
 import { circuitsTable, dynamoClient, dynamoTable } from "./support/dynamoServer.ts"
-import { cast as anyCast, circuits, exchanged, swap } from "./support/exchanges.ts"
+import { cast, circuits, exchanged, swap } from "./support/exchanges.ts"
 import { ofFile } from "./support/ofFile.ts"
 import { until } from "./support/redisFleet.ts"
 import { live } from "./support/redisLive.ts"
@@ -14,7 +15,7 @@ const server = ofFile(dynamoTable)
 
 let prefixes = 0
 
-/** Stores of one new prefix. */
+/** Makes stores that share a new prefix. */
 const places = Effect.map(server, ({ url }) => {
   const prefix = `p${++prefixes}`
   const store = (at = url) =>
@@ -22,85 +23,28 @@ const places = Effect.map(server, ({ url }) => {
   return { url, store }
 })
 
-const cast = (more: Partial<SharedStore.Cast> = {}) => anyCast({ ballot: [1, 0, 5], ...more })
-
 describe("exchanges with DynamoDB", () => {
   live(
-    "of many processes at once, each in another order, are all carried out",
+    "are all carried out if many processes send them at once, each in another order",
     Effect.gen(function* () {
       const { store: make } = yield* places
-      const size = 4
-      const some = circuits.slice(0, 8)
-      const stores = yield* Effect.all(Array.from({ length: size }, () => make()))
-      const ofOne = (store: SharedStore.SharedStore, i: number) =>
-        Effect.gen(function* () {
-          for (let round = 0; round < 4; round++) {
-            const order = (i + round) % 2 === 0 ? some : [...some].reverse()
-            yield* exchanged(store, {
-              voter: `v${i}`,
-              casts: order.map((circuit) => cast({ circuit, ballot: [i, round, 1], inquire: 1, roll: 1 })),
-              swaps: order.map((circuit) => swap({ circuit: `${circuit}/${round}`, body: `${i}` }))
-            })
-            yield* exchanged(store, { voter: `v${i}`, heard: Number.MAX_SAFE_INTEGER - 1 })
-            yield* exchanged(store, { voter: `w${i}`, casts: order.map((circuit) => cast({ circuit })) })
-            yield* exchanged(store, { voter: `w${i}`, ttl: 0 })
-          }
-        })
-      yield* Effect.all(stores.map(ofOne), { concurrency: "unbounded", discard: true })
-      const [store] = stores
-      assert(store !== undefined)
-      const { casts } = yield* exchanged(store, {
-        voter: "reader",
-        ttl: 0,
-        casts: some.map((circuit) => cast({ circuit, ballot: undefined }))
-      })
-      assert.deepStrictEqual(
-        casts.map(({ tally }) => [tally?.voters, ...(tally?.sums ?? [])]),
-        some.map(() => [size, (size * (size - 1)) / 2, 3 * size, size])
-      )
-      const { changes, epoch } = yield* store.page(0, 1_000)
-      assert.strictEqual(changes.length, 4 * some.length)
-      assert.strictEqual(changes.at(-1)?.epoch, epoch)
+      const stores = yield* Effect.all(upTo(4).map(() => make()))
+      yield* allAreCarriedOut(stores, circuits.slice(0, 8), 4)
     }),
     60_000
   )
 
   live(
-    "are seen by pages in the order of their epochs: reading on while they are made misses none",
+    "appear in pages in the order of their epochs, and a concurrent reader misses no change",
     Effect.gen(function* () {
       const { store: make } = yield* places
-      const [reader, ...writers] = yield* Effect.all([0, 1, 2].map(() => make()))
-      assert(reader !== undefined)
-      const done = yield* Deferred.make<void>()
-      const writing = Effect.forEach(
-        writers,
-        (store, i) =>
-          Effect.forEach(
-            Array.from({ length: 20 }, (_, n) => n),
-            (n) =>
-              exchanged(store, { voter: `v${i}`, swaps: [0, 1, 2].map((m) => swap({ circuit: `${i}/${n}/${m}` })) }),
-            { discard: true }
-          ),
-        { concurrency: "unbounded", discard: true }
-      )
-      yield* Effect.forkChild(Effect.andThen(writing, Deferred.succeed(done, undefined)))
-      const seen: Array<string> = []
-      for (let since = 0, over = false; ; ) {
-        const { changes } = yield* reader.page(since, 10)
-        seen.push(...changes.map(({ circuit }) => circuit))
-        since = changes.at(-1)?.epoch ?? since
-        if (changes.length === 0 && over) break
-        over = yield* Deferred.isDone(done)
-        yield* Effect.sleep(1)
-      }
-      assert.strictEqual(new Set(seen).size, 120)
-      assert.strictEqual(seen.length, 120)
+      yield* pagesMissNoChange(yield* Effect.all(upTo(3).map(() => make())), 20)
     }),
     60_000
   )
 })
 
-describe("the requests", () => {
+describe("the number of requests", () => {
   const counting = Effect.gen(function* () {
     const { store, url } = yield* places
     const proxy = yield* dynamoProxy(url)
@@ -108,7 +52,7 @@ describe("the requests", () => {
       Effect.gen(function* () {
         proxy.passed.length = 0
         yield* effect
-        // The items of circuits are written after the answer.
+        // The store writes the items of circuits after its answer.
         const isCommitted = proxy.passed.some(({ input }) => input.includes(":was"))
         yield* until(
           "the turn is carried out",
@@ -125,7 +69,7 @@ describe("the requests", () => {
   })
 
   live(
-    "of a heartbeat are one, and one more with a digest; of a page and of a look at the time one",
+    "is one for a heartbeat, two with a digest, one for a page, and one or two for a load",
     Effect.gen(function* () {
       const { during, store } = yield* counting
       yield* exchanged(store, { swaps: [swap()] })
@@ -140,7 +84,7 @@ describe("the requests", () => {
   )
 
   live(
-    "of a heartbeat are as many with a hundred processes as with one",
+    "is one for a heartbeat, also in a fleet of a hundred processes",
     Effect.gen(function* () {
       const { during, store } = yield* counting
       for (let i = 0; i < 100; i++) yield* exchanged(store, { voter: `voter-${i}` })
@@ -150,7 +94,7 @@ describe("the requests", () => {
   )
 
   live(
-    "of casts and swaps are four, and one for each circuit and each roll call",
+    "is four for casts and swaps, and one more for each circuit and each roll call",
     Effect.gen(function* () {
       const { during, store } = yield* counting
       yield* exchanged(store)
@@ -173,7 +117,7 @@ describe("the requests", () => {
 
 // ---- Time ---------------------------------------------------------------------------------------------------------
 
-describe("the time of the servers", () => {
+describe("the estimated time of the servers", () => {
   const clockAt = (start: number) => {
     let local = start
     const clock = new ServerClock(() => local)
@@ -184,21 +128,21 @@ describe("the time of the servers", () => {
       }
     }
   }
-  /** A response of a server whose time is `server`, to a request that took some milliseconds. */
+  /** A request takes `millis`. The server answers in the middle, with its time. */
   const answered = ({ clock, pass }: ReturnType<typeof clockAt>, server: number, millis = 20) => {
     const sentAt = clock.local()
     pass(millis)
     clock.note(Math.floor((server + millis / 2) / 1_000) * 1_000, sentAt)
   }
 
-  it("is that of this process, if its clock is right", () => {
+  it("equals an accurate clock of this process", () => {
     const one = clockAt(1_000_400)
     answered(one, 1_000_400)
     assert.strictEqual(one.clock.now(), 1_000_420)
   })
 
   it.each([-600_000, -10_000, -3_000, 3_000, 10_000, 600_000])(
-    "is within two seconds of the servers', if the clock of this process is %d milliseconds off",
+    "is wrong by at most two seconds if the clock of this process is wrong by %d milliseconds",
     (off) => {
       const one = clockAt(5_000_000 + off)
       for (let server = 5_000_000; server < 5_020_000; server += 700) {
@@ -209,7 +153,7 @@ describe("the time of the servers", () => {
     }
   )
 
-  it("follows a clock that is set", () => {
+  it("adapts to a change of the local clock", () => {
     const one = clockAt(5_000_000)
     answered(one, 5_000_000)
     one.pass(3_600_000)
@@ -217,14 +161,14 @@ describe("the time of the servers", () => {
     assert.isAtMost(Math.abs(one.clock.now() - 5_000_040), 2_020)
   })
 
-  it("does not come from a response without a date", () => {
+  it("ignores a response without a date", () => {
     const one = clockAt(5_000_000)
     one.clock.note(Number.NaN, 5_000_000)
     assert.strictEqual(one.clock.now(), 5_000_000)
   })
 
   live(
-    "lets processes whose clocks are minutes apart agree on how old a record is, and who lives",
+    "makes processes with clocks minutes apart agree on the age of a record and on the live processes",
     Effect.gen(function* () {
       const { store: make } = yield* places
       const ahead = (millis: number) =>

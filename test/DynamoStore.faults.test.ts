@@ -21,7 +21,7 @@ const two = (place: DynamoPlace) =>
 
 describe("DynamoDB that", () => {
   live(
-    "crashes takes nothing from callers, and the fleet goes on when it is back",
+    "crashes does not affect callers, and the fleet continues after its restart",
     Effect.gen(function* () {
       const place = yield* onDynamo()
       const [a, b] = yield* two(place)
@@ -40,7 +40,7 @@ describe("DynamoDB that", () => {
   )
 
   live(
-    "stops and goes on takes nothing from callers",
+    "stops and continues does not affect callers",
     Effect.gen(function* () {
       const place = yield* onDynamo()
       const [a, b] = yield* two(place)
@@ -57,7 +57,7 @@ describe("DynamoDB that", () => {
   )
 
   live(
-    "is too slow is as good as away, and is used again when it is faster",
+    "is too slow counts as unavailable, until it is faster again",
     Effect.gen(function* () {
       const place = yield* onDynamo()
       const [a, b] = yield* two(place)
@@ -70,7 +70,7 @@ describe("DynamoDB that", () => {
   )
 
   live(
-    "throttles all requests takes nothing from callers, and is used again when it does not",
+    "throttles all requests does not affect callers, and the fleet continues when the throttling ends",
     Effect.gen(function* () {
       const { proxy, replicas, said } = yield* behindProxy
       const [a, b] = replicas
@@ -87,7 +87,7 @@ describe("DynamoDB that", () => {
   )
 
   live(
-    "throttles every tenth request still makes one of many",
+    "throttles every tenth request still carries the transitions of the fleet",
     Effect.gen(function* () {
       const { proxy, replicas } = yield* behindProxy
       let asked = 0
@@ -98,7 +98,7 @@ describe("DynamoDB that", () => {
   )
 
   live(
-    "loses its table takes nothing from callers, and the fleet writes back what it knows into the next one",
+    "loses its table does not affect callers, and the fleet writes its overrides into the next table",
     Effect.gen(function* () {
       const place = yield* onDynamo()
       const [a, b] = yield* two(place)
@@ -115,7 +115,7 @@ describe("DynamoDB that", () => {
   )
 })
 
-/** Two replicas behind a proxy, and what they log. */
+/** Two replicas behind a proxy, and their log messages. */
 const behindProxy = Effect.gen(function* () {
   const server = yield* dynamoTable
   const proxy = yield* dynamoProxy(server.url)
@@ -138,7 +138,7 @@ const behindProxy = Effect.gen(function* () {
 
 const key = (sk: string) => ({ pk: { S: "effect-fuse" }, sk: { S: sk } })
 
-/** The message of the failure of an operation. */
+/** The error message of an operation that fails. */
 const failure = (self: Effect.Effect<unknown, SharedStore.StoreError>) =>
   Effect.map(Effect.exit(self), (exit) => {
     assert(Exit.isFailure(exit))
@@ -158,7 +158,7 @@ const hubs: ReadonlyArray<readonly [name: string, more: Record<string, unknown>,
 describe("a hub", () => {
   for (const [name, more, problem] of hubs) {
     live(
-      `${name} is left as it is: every operation fails and says why, and processes decide alone`,
+      `${name} stays unchanged: every operation fails and says why, and processes decide alone`,
       Effect.gen(function* () {
         const place = yield* onDynamo()
         const [a, b] = yield* two(place)
@@ -194,7 +194,7 @@ const torn: ReadonlyArray<readonly [name: string, item: Record<string, unknown>]
     { v: { S: "x" }, epoch: { S: "x" }, body: { N: "1" }, e: { N: "7" }, b: { S: "[[1]]" } }
   ],
   ["a record without a body", { v: { N: "1" }, epoch: { N: "7" }, at: { N: "1" }, e: { N: "7" } }],
-  ["boxes that are cut", { v: { N: "1" }, b: { S: '[["b",0,null,null,[["v"' } }],
+  ["truncated boxes", { v: { N: "1" }, b: { S: '[["b",0,null,null,[["v"' } }],
   [
     "ballots of fractions and negative numbers",
     { v: { N: "1" }, b: { S: '[["b",0,null,null,[["v","l",9e15,-1,0.5]]]]' } }
@@ -205,7 +205,7 @@ const torn: ReadonlyArray<readonly [name: string, item: Record<string, unknown>]
 describe("the item of a circuit with", () => {
   for (const [name, item] of torn) {
     live(
-      `${name} counts as none, and is replaced`,
+      `${name} is ignored, and the next turn replaces it`,
       Effect.gen(function* () {
         const { client, store: make } = yield* onDynamo()
         const store = yield* make
@@ -224,13 +224,13 @@ describe("the item of a circuit with", () => {
   }
 })
 
-// ---- Writes that arrive late, and processes that end in the middle ------------------------------------------------
+// ---- Late writes, and processes that end between two writes -------------------------------------------------------
 
-/** A commit is the only write that names the turn before it. */
+/** Only a commit compares the number of the turn before it. */
 const isCommit = ({ input, kind }: Sent) => kind === "UpdateItem" && input.includes(":was")
 const isOfCircuit = ({ input, kind }: Sent) => kind === "PutItem" && input.includes('"c#')
 
-/** Holds the first requests of a kind back until they are released. */
+/** Holds back the first `most` requests of a kind. */
 const holding = (proxy: DynamoProxy, which: (sent: Sent) => boolean, most = 1) => {
   let release = () => {}
   let held = 0
@@ -249,8 +249,8 @@ const holding = (proxy: DynamoProxy, which: (sent: Sent) => boolean, most = 1) =
   return { arrived, release: Effect.sync(() => release()) }
 }
 
-/** Two stores of one table, one of them behind a proxy. */
-const late = Effect.gen(function* () {
+/** Two stores on one table. `one` is behind a proxy. */
+const twoStores = Effect.gen(function* () {
   const server = yield* dynamoTable
   const proxy = yield* dynamoProxy(server.url)
   const on = (url: string) =>
@@ -258,7 +258,7 @@ const late = Effect.gen(function* () {
   return { proxy, one: yield* on(proxy.url), other: yield* on(server.url) }
 })
 
-/** An exchange of one process with one swap, which must be carried out within so many milliseconds. */
+/** An exchange with one swap. Its deadline is `millis` later. */
 const swapWithin = (store: SharedStore.SharedStore, millis: number) =>
   Effect.gen(function* () {
     const { life, time } = yield* exchanged(store, { voter: "one" })
@@ -277,67 +277,58 @@ const arrivedWith = (proxy: DynamoProxy, which: (sent: Sent) => boolean) =>
     return proxy.passed.find(which)?.status
   })
 
+/**
+ * One process sends a swap, and a proxy holds one of its requests back. The exchange is then interrupted. `arrive` lets the request through,
+ * and returns the status of the answer.
+ */
+const heldBack = (which: (sent: Sent) => boolean, millis: number) =>
+  Effect.gen(function* () {
+    const { one, other, proxy } = yield* twoStores
+    const { arrived, release } = holding(proxy, which)
+    const fiber = yield* Effect.forkChild(swapWithin(one, millis))
+    yield* arrived
+    yield* Fiber.interrupt(fiber)
+    return { one, other, arrive: Effect.andThen(release, arrivedWith(proxy, which)) }
+  })
+
+const heartbeats = [
+  ["another process after its deadline", { deadline: 300, wait: 400, voter: "other" }],
+  ["its own process, even before the deadline", { deadline: 60_000, wait: 0, voter: "one" }]
+] as const
+
 describe("a write that arrives late", () => {
-  live(
-    "changes nothing once another process has sent a heartbeat after its deadline",
-    Effect.gen(function* () {
-      const { one, other, proxy } = yield* late
-      const { arrived, release } = holding(proxy, isCommit)
-      const fiber = yield* Effect.forkChild(swapWithin(one, 300))
-      yield* arrived
-      yield* Fiber.interrupt(fiber)
-      yield* Effect.sleep(400)
-      yield* exchanged(other, { voter: "other" })
-      yield* release
-      assert.strictEqual(yield* arrivedWith(proxy, isCommit), 400)
-      assert.deepStrictEqual((yield* other.load(["api"])).records, [undefined])
-    })
-  )
+  for (const [of, { deadline, voter, wait }] of heartbeats) {
+    live(
+      `changes nothing after a heartbeat of ${of}`,
+      Effect.gen(function* () {
+        const { arrive, ...stores } = yield* heldBack(isCommit, deadline)
+        yield* Effect.sleep(wait)
+        yield* exchanged(stores[voter], { voter })
+        assert.strictEqual(yield* arrive, 400)
+        assert.deepStrictEqual((yield* stores.other.load(["api"])).records, [undefined])
+      })
+    )
+  }
 
   live(
-    "changes nothing once its own process has sent a heartbeat, also before the deadline",
+    "takes effect as of its sending if no process has written since",
     Effect.gen(function* () {
-      const { one, other, proxy } = yield* late
-      const { arrived, release } = holding(proxy, isCommit)
-      const fiber = yield* Effect.forkChild(swapWithin(one, 60_000))
-      yield* arrived
-      yield* Fiber.interrupt(fiber)
-      yield* exchanged(one, { voter: "one" })
-      yield* release
-      assert.strictEqual(yield* arrivedWith(proxy, isCommit), 400)
-      assert.deepStrictEqual((yield* other.load(["api"])).records, [undefined])
-    })
-  )
-
-  live(
-    "and finds a store that no process has written since takes effect as of the time when it was sent",
-    Effect.gen(function* () {
-      const { one, other, proxy } = yield* late
-      const { arrived, release } = holding(proxy, isCommit)
-      const fiber = yield* Effect.forkChild(swapWithin(one, 300))
-      yield* arrived
-      yield* Fiber.interrupt(fiber)
+      const { arrive, other } = yield* heldBack(isCommit, 300)
       yield* Effect.sleep(700)
-      yield* release
-      assert.strictEqual(yield* arrivedWith(proxy, isCommit), 200)
+      assert.strictEqual(yield* arrive, 200)
       const [record] = (yield* other.load(["api"])).records
       assert.isAtLeast(record?.age ?? 0, 700)
     })
   )
 
   live(
-    "to the item of a circuit changes nothing that a later turn has written",
+    "to the item of a circuit does not replace the write of a later turn",
     Effect.gen(function* () {
-      const { one, other, proxy } = yield* late
-      const { arrived, release } = holding(proxy, isOfCircuit)
-      const fiber = yield* Effect.forkChild(swapWithin(one, 60_000))
-      yield* arrived
-      yield* Fiber.interrupt(fiber)
+      const { arrive, other } = yield* heldBack(isOfCircuit, 60_000)
       const [record] = (yield* other.load(["api"])).records
       const next = yield* swapOf(other, swap({ expectedEpoch: record?.epoch ?? 0, body: "next" }), { voter: "other" })
       assert.isTrue(next.swapped)
-      yield* release
-      assert.strictEqual(yield* arrivedWith(proxy, isOfCircuit), 400)
+      assert.strictEqual(yield* arrive, 400)
       assert.strictEqual((yield* other.load(["api"])).records[0]?.body, "next")
     })
   )
@@ -345,9 +336,9 @@ describe("a write that arrives late", () => {
 
 describe("a commit whose answer is an error of the server", () => {
   live(
-    "is repeated by the AWS client, and answered as carried out",
+    "counts as carried out after the AWS client has repeated it",
     Effect.gen(function* () {
-      const { other, proxy } = yield* late
+      const { other, proxy } = yield* twoStores
       const client = yield* dynamoClient(proxy.url, 2)
       const store = yield* DynamoStore.make({ client, table: circuitsTable })
       let lost = 0
@@ -362,12 +353,12 @@ describe("a commit whose answer is an error of the server", () => {
 
 describe("a process that ends between its commit and the items of the circuits", () => {
   live(
-    "has carried out its exchange: loads, pages, roll calls and ballots have it, and the next turn writes the items",
+    "has carried out its exchange: all reads contain the changes, and the next turn writes the items",
     Effect.gen(function* () {
-      const { one, other, proxy } = yield* late
+      const { one, other, proxy } = yield* twoStores
       yield* swapOf(other, swap({ circuit: "before" }), { voter: "other" })
       yield* other.page(0, 100)
-      // None of the items is written before the test ends.
+      // The proxy holds back all items until the test ends.
       const { arrived } = holding(proxy, ({ input, kind }) => kind === "PutItem" && /"[cl]#/.test(input), Infinity)
       const request = {
         voter: "one",
@@ -386,7 +377,7 @@ describe("a process that ends between its commit and the items of the circuits",
       assert.deepStrictEqual(yield* heard, [["asked", 60_000]])
       const { tally } = yield* castOf(other, cast({ circuit: "asked", ballot: [10, 10] }), { voter: "other" })
       assert.deepStrictEqual([tally?.voters, tally?.sums, tally?.rolled !== undefined], [2, [13, 14], true])
-      // The turn of this cast has written the items of the one before it.
+      // The turn of this cast has written the items of the previous turn.
       assert.deepStrictEqual(yield* names, ["before", "swapped"])
       assert.deepStrictEqual(yield* heard, [["asked", 60_000]])
       assert.strictEqual((yield* other.load(["swapped"])).records[0]?.body, "body")
@@ -396,9 +387,9 @@ describe("a process that ends between its commit and the items of the circuits",
 
 describe("an exchange that would make an item too large", () => {
   live(
-    "changes nothing, and the store goes on",
+    "changes nothing, and later exchanges succeed",
     Effect.gen(function* () {
-      const { one, other } = yield* late
+      const { one, other } = yield* twoStores
       const body = "x".repeat(100_000)
       const swaps = Array.from({ length: 8 }, (_, i) => swap({ circuit: `c${i}`, body }))
       const request = { voter: "one", ttl: 60_000, notAfter: undefined, heard: 0, floor: 0, casts: [], swaps }

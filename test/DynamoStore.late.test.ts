@@ -1,11 +1,9 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Stream } from "effect"
 import { RequestError, wholeOf } from "../src/dynamo/client.ts"
-import { ServerClock } from "../src/dynamo/serverClock.ts"
-import { storeOn } from "../src/dynamo/store.ts"
 import { exchanged, swap, swapOf } from "./support/exchanges.ts"
 import { until } from "./support/redisFleet.ts"
-import { Table } from "./support/simulation/dynamo.ts"
+import { Table, tableStore } from "./support/simulation/dynamo.ts"
 
 interface Sent {
   readonly kind: string
@@ -13,7 +11,7 @@ interface Sent {
   readonly input: string
 }
 
-/** Stores on a table in memory, with a clock that the test sets, and requests that the test can hold back. */
+/** Stores on a table in memory. The test sets their clock, and can hold back a request. */
 const made = () => {
   const table = new Table()
   const time = { now: 1_700_000_000_000 }
@@ -22,10 +20,7 @@ const made = () => {
   let gate = Deferred.makeUnsafe<void>()
   let held = 0
   const send = (kind: string, input: { readonly Key?: Key; readonly Item?: Key }) => {
-    const carriedOut = Effect.try({
-      try: () => table.carryOut(kind, input as never),
-      catch: (cause) => new RequestError({ cause })
-    })
+    const carriedOut = table.send(kind, input)
     return Effect.suspend(() => {
       const sk = (input.Key ?? input.Item)?.sk?.S ?? ""
       if (held > 0 || !which({ kind, sk, input: JSON.stringify(input) })) return carriedOut
@@ -36,10 +31,9 @@ const made = () => {
         : Effect.andThen(carriedOut, Effect.andThen(gone, Effect.fail(lost)))
     })
   }
-  /** A store of a process whose clock is this many milliseconds ahead. */
-  const open = (ahead = 0) =>
-    storeOn({ name: "t", prefix: "p", send: send as never, clock: new ServerClock(() => time.now + ahead) }, 1_000)
-  /** Holds the next request of a kind back, until it is released. */
+  /** The store of another process. Its clock is `ahead` milliseconds fast. */
+  const open = (ahead = 0) => tableStore(send, () => time.now + ahead)
+  /** Holds back the next request of a kind. */
   const holdNext = (next: (sent: Sent) => boolean) => {
     which = next
     gate = Deferred.makeUnsafe<void>()
@@ -50,7 +44,7 @@ const made = () => {
     )
     return { arrived, release: Deferred.succeed(gate, undefined) }
   }
-  /** Carries the next request of a kind out, and answers with an error when it is released. */
+  /** Carries out the next request of a kind, but holds back its answer, and replaces it with an error. */
   const loseNext = (next: (sent: Sent) => boolean, error: RequestError) => {
     lost = error
     return holdNext(next)
@@ -65,7 +59,7 @@ const isOfCircuit = ({ kind, sk }: Sent) => kind === "PutItem" && sk.startsWith(
 
 describe("a commit of a process that was frozen", () => {
   it.live.each([1_100, 9_000, 10_500, 12_000, 3_600_000])(
-    "changes nothing %d milliseconds later, if another process has sent a heartbeat",
+    "changes nothing after a freeze of %d milliseconds, if another process has sent a heartbeat",
     (frozen) =>
       Effect.gen(function* () {
         const { holdNext, open, time } = made()
@@ -89,7 +83,7 @@ describe("a commit of a process that was frozen", () => {
 })
 
 describe("a process whose clock is two seconds behind that of another", () => {
-  it.live("sets the time of the hub back by half a second at most", () =>
+  it.live("sets the time of the hub back by at most half a second", () =>
     Effect.gen(function* () {
       const { open, table, time } = made()
       const [right, behind] = [open(), open(-2_000)]
@@ -108,7 +102,7 @@ describe("a process whose clock is two seconds behind that of another", () => {
 })
 
 describe("a hub whose time is an hour ahead", () => {
-  it.live("is written by heartbeats and by turns with a deadline", () =>
+  it.live("does not stop heartbeats or turns with a deadline", () =>
     Effect.gen(function* () {
       for (const swaps of [[], [swap()]]) {
         for (const ahead of [3_600_000, Number.MAX_SAFE_INTEGER / 2_000]) {
@@ -126,12 +120,12 @@ describe("a hub whose time is an hour ahead", () => {
   )
 })
 
-/** The failure of a condition, as the AWS client tells of it after so many attempts. */
+/** The error of the AWS client for a false condition, after this number of attempts. */
 const refusedAfter = (attempts: number) =>
   new RequestError({ cause: { name: "ConditionalCheckFailedException", $metadata: { attempts } } })
 
-describe("a commit that the AWS client sends again because it has lost the answer", () => {
-  it.live("is answered as what it is, carried out, also if another turn has come in between", () =>
+describe("a commit that the AWS client repeats because it has lost the answer", () => {
+  it.live("counts as carried out, even after a later turn of another process", () =>
     Effect.gen(function* () {
       for (const next of [false, true]) {
         const { loseNext, open, table } = made()
@@ -152,7 +146,7 @@ describe("a commit that the AWS client sends again because it has lost the answe
     })
   )
 
-  it.live("is made anew if it was refused each time", () =>
+  it.live("is retried as a new turn if DynamoDB refused it each time", () =>
     Effect.gen(function* () {
       const { holdNext, open } = made()
       const [store, other] = [open(), open()]
@@ -168,7 +162,7 @@ describe("a commit that the AWS client sends again because it has lost the answe
 })
 
 describe("the digest of a process that ended", () => {
-  it.live("may be deleted an hour after it was written, and a digest of a longer life only after that", () =>
+  it.live("expires an hour after its write, or at the end of a life that lasts longer", () =>
     Effect.gen(function* () {
       for (const [ttl, hours] of [
         [10_000, 1],
@@ -185,8 +179,8 @@ describe("the digest of a process that ended", () => {
   )
 })
 
-describe("a register that fills the hub with processes that ended", () => {
-  it.live("is emptied by the next process that starts", () =>
+describe("a register that fills the hub with dead processes", () => {
+  it.live("makes room when the next process starts", () =>
     Effect.gen(function* () {
       const { open, table, time } = made()
       const store = open()
@@ -202,7 +196,7 @@ describe("a register that fills the hub with processes that ended", () => {
 })
 
 describe("a value in the register that another program wrote", () => {
-  it.live("does not keep processes that ended in the register", () =>
+  it.live("does not prevent the removal of dead processes", () =>
     Effect.gen(function* () {
       const { open, table, time } = made()
       const store = open()
@@ -219,9 +213,9 @@ describe("a value in the register that another program wrote", () => {
   )
 })
 
-describe("a read of the announcements that is never answered", () => {
+describe("a read of changes without an answer", () => {
   it.live(
-    "fails the stream after about a second, so that it is run again",
+    "fails the stream after about a second",
     () =>
       Effect.gen(function* () {
         const { holdNext, open } = made()
@@ -237,9 +231,9 @@ describe("a read of the announcements that is never answered", () => {
   )
 })
 
-describe("a request for the item of a circuit that is never answered", () => {
+describe("a write of a circuit item without an answer", () => {
   it.live(
-    "holds up the next exchange of its process for about a second",
+    "delays the next exchange of its process by about a second",
     () =>
       Effect.gen(function* () {
         const { holdNext, open, table } = made()

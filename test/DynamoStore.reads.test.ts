@@ -4,36 +4,31 @@ import { SharedStore } from "effect-fuse"
 import { boxesFrom } from "../src/dynamo/ballotBoxes.ts"
 import { type Item, RequestError } from "../src/dynamo/client.ts"
 import { type Hub, hubFrom, UnreadableHub } from "../src/dynamo/hub.ts"
-import { ServerClock } from "../src/dynamo/serverClock.ts"
-import { storeOn } from "../src/dynamo/store.ts"
+import { upTo } from "./support/batches.ts"
 import { cast, exchanged, swap } from "./support/exchanges.ts"
 import { alteredText, runs } from "./support/garbage.ts"
 import { until } from "./support/redisFleet.ts"
-import { Table } from "./support/simulation/dynamo.ts"
+import { Table, tableStore } from "./support/simulation/dynamo.ts"
 
-/** Stores on a table in memory, with a clock that the test sets. */
+/** Stores on a table in memory. The test sets their clock. */
 const made = () => {
   const table = new Table()
   const sent: Array<string> = []
   const time = { now: 1_700_000_000_000 }
   const send = (kind: string, input: object) =>
-    Effect.try({
-      try: () => {
-        sent.push(kind)
-        return table.carryOut(kind, input as never)
-      },
-      catch: (cause) => new RequestError({ cause })
+    Effect.suspend(() => {
+      sent.push(kind)
+      return table.send(kind, input)
     })
-  const open = () =>
-    storeOn({ name: "t", prefix: "p", send: send as never, clock: new ServerClock(() => time.now) }, 1_000)
-  /** The requests of an effect. */
+  const open = () => tableStore(send, () => time.now)
+  /** Runs an effect, and returns the kinds of its requests. */
   const during = (effect: Effect.Effect<unknown, unknown>) =>
     Effect.gen(function* () {
       sent.length = 0
       yield* effect
       return [...sent]
     })
-  /** An exchange, and what it does after its answer. */
+  /** Runs an exchange, and waits until its items are written. */
   const exchange = (store: SharedStore.SharedStore, request: Partial<SharedStore.Exchange>) =>
     Effect.tap(exchanged(store, request), () =>
       until(
@@ -56,7 +51,7 @@ const names = (store: SharedStore.SharedStore) =>
   Effect.map(store.page(0, 500), ({ changes, listed }) => [listed, ...changes.map(({ circuit }) => circuit)])
 
 describe("a page", () => {
-  it.live("asks the index only for what is new", () =>
+  it.live("reads only new changes from the index", () =>
     Effect.gen(function* () {
       const { during, exchange, open } = made()
       const [writer, reader] = [open(), open()]
@@ -69,7 +64,7 @@ describe("a page", () => {
     })
   )
 
-  it.live("has no record that has ended, although DynamoDB has not deleted its item", () =>
+  it.live("omits an expired record, even if DynamoDB has not deleted its item", () =>
     Effect.gen(function* () {
       const { exchange, open, table, time } = made()
       const [writer, reader] = [open(), open()]
@@ -100,7 +95,7 @@ describe("a page", () => {
     })
   )
 
-  it.live("finds within five minutes that an administrator has deleted an item", () =>
+  it.live("omits an item that an administrator deleted, after at most five minutes", () =>
     Effect.gen(function* () {
       const { exchange, open, table, time } = made()
       const [writer, reader] = [open(), open()]
@@ -112,33 +107,30 @@ describe("a page", () => {
     })
   )
 
-  it.live("goes on where it was, if the read of many changes takes several requests and one of them fails", () =>
+  it.live("continues after the last successful request if a read of many changes fails", () =>
     Effect.gen(function* () {
-      const { exchange, open, table } = made()
-      const circuits = Array.from({ length: 10 }, (_, i) => `c${i}`)
+      const { exchange, open, table, time } = made()
+      const circuits = upTo(10).map((i) => `c${i}`)
       yield* exchange(open(), { swaps: circuits.map((circuit) => swap({ circuit })) })
       let queries = 0
-      /** A table whose queries have two items each. Every second query fails. */
+      /** Each query returns at most two items. Every second query fails. */
       const send = (kind: string, input: Query) =>
-        Effect.suspend(() => {
-          if (kind !== "Query") return Effect.succeed(table.carryOut(kind, input as never))
+        Effect.suspend((): Effect.Effect<object, RequestError> => {
+          if (kind !== "Query") return table.send(kind, input)
           if (++queries % 2 === 0) return Effect.fail(new RequestError({ cause: new Error("throttled") }))
           const after = Number(input.ExclusiveStartKey?.e.N ?? -1)
-          const { Items } = table.carryOut(kind, input as never) as { readonly Items: ReadonlyArray<Indexed> }
+          const { Items } = table.carryOut(kind, input) as { readonly Items: ReadonlyArray<Indexed> }
           const all = Items.filter(({ e }) => Number(e.N) > after)
           const [last] = all.slice(1, 2)
           return Effect.succeed({ Items: all.slice(0, 2), LastEvaluatedKey: all.length > 2 ? last : undefined })
         })
-      const reader = storeOn(
-        { name: "t", prefix: "p", send: send as never, clock: new ServerClock(() => 1_700_000_000_000) },
-        1_000
-      )
+      const reader = tableStore(send, () => time.now)
       const found = yield* Effect.retry(names(reader), { times: 10 })
       assert.deepStrictEqual(found, [10, ...circuits])
     })
   )
 
-  it.live("of another table has nothing of the one before", () =>
+  it.live("of a new table contains no change of the previous table", () =>
     Effect.gen(function* () {
       const { exchange, open, table, time } = made()
       const [writer, reader] = [open(), open()]
@@ -153,7 +145,7 @@ describe("a page", () => {
 })
 
 describe("the log of roll calls", () => {
-  it.live("is read from the oldest entry on that can still count", () =>
+  it.live("is read from the oldest entry that may not have ended", () =>
     Effect.gen(function* () {
       const { exchange, open, table, time } = made()
       const store = open()
@@ -192,7 +184,7 @@ describe("items of any content", () => {
         [...boxes.values()].every(({ ballot, epoch }) => isWhole(epoch) && (ballot?.numbers ?? []).every(isWhole))
     )
 
-  it("are read as they were written", () => {
+  it("are read without loss", () => {
     const read = hubFrom({ ...hub, p: { S: JSON.stringify(pending) } })
     assert(!(read instanceof UnreadableHub))
     assert.deepStrictEqual(read.pending?.circuits.get("api")?.record?.body, "body")
@@ -201,7 +193,7 @@ describe("items of any content", () => {
   })
 
   it.prop(
-    "are the changes of a hub that are sound, or make it unreadable",
+    "in the changes of a hub are either read as sound values, or make the hub unreadable",
     [alteredText([pending])],
     ([text]) => {
       const read = hubFrom({ ...hub, p: { S: text } })
@@ -211,7 +203,7 @@ describe("items of any content", () => {
   )
 
   it.prop(
-    "are boxes that are sound, or none",
+    "in the boxes of a circuit are either read as sound values, or ignored",
     [alteredText([[["b", 0, 1, [2, 3, 4], [["v", "life", 5, 6, 7]]]]])],
     ([text]) => {
       for (const { ballots, epoch } of boxesFrom(text).values()) {
@@ -223,7 +215,7 @@ describe("items of any content", () => {
   )
 
   it.prop(
-    "in the register are no voter that lives",
+    "in the register are read as sound values",
     [alteredText(["6 life 0"])],
     ([text]) => {
       const read = hubFrom({ ...hub, r: { M: { v: { S: text }, w: { N: "1" } } } })
@@ -235,7 +227,7 @@ describe("items of any content", () => {
 })
 
 describe("an exchange whose answer is lost", () => {
-  it.live("is carried out once, if the client sends it again", () =>
+  it.live("takes effect once if the client sends it again", () =>
     Effect.gen(function* () {
       const { open, time } = made()
       const store = open()

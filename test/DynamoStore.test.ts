@@ -32,7 +32,7 @@ describe("DynamoStore", () => {
   })
 
   live(
-    "shares circuits between processes with the same table and prefix, and only with them",
+    "shares circuits only between processes with the same table and prefix",
     Effect.gen(function* () {
       const client = yield* dynamoClient((yield* server).url)
       const on = (prefix: string) =>
@@ -46,7 +46,7 @@ describe("DynamoStore", () => {
   )
 
   live(
-    "creates its table once",
+    "creates its table once, even if two programs create it concurrently",
     Effect.gen(function* () {
       const client = yield* dynamoClient((yield* server).url)
       const create = DynamoStore.createTable({ client, table: "another" })
@@ -61,7 +61,7 @@ describe("DynamoStore", () => {
   )
 
   live(
-    "waits for a new table that DynamoDB does not know at once",
+    "waits for a new table that DynamoDB does not find immediately",
     Effect.gen(function* () {
       const aws = yield* dynamoClient((yield* server).url)
       let asked = 0
@@ -86,7 +86,7 @@ describe("DynamoStore", () => {
   )
 
   live(
-    "reads the items of a batch, whatever name of the table their answer has",
+    "reads the items of a batch if the answer names the table by its ARN",
     Effect.gen(function* () {
       const aws = yield* dynamoClient((yield* server).url)
       const arn = `arn:aws:dynamodb:eu-central-1:123456789012:table/${table}`
@@ -98,7 +98,7 @@ describe("DynamoStore", () => {
           if (!(command instanceof BatchGetItemCommand)) return aws.send(command, options)
           const answer = await aws.send(command, options)
           const keys = Object.values(command.input.RequestItems ?? {}).flatMap(({ Keys = [] }) => Keys)
-          // The first answer has none of the items.
+          // The first answer contains no items.
           return answers++ === 0
             ? { Responses: {}, UnprocessedKeys: { [arn]: { Keys: keys } } }
             : { Responses: renamed(answer.Responses), UnprocessedKeys: {} }
@@ -164,7 +164,7 @@ describe("DynamoStore", () => {
     assert.throws(call, RangeError, message)
   })
 
-  it("starts without DynamoDB, and says why once", async () => {
+  it("starts without DynamoDB, and logs the reason once", async () => {
     const said: Array<string> = []
     const logger = Logger.make(({ message }) => void said.push(String(message)))
     const layer = DynamoStore.layer({ client, table, connectTimeout: 100, syncInterval: 100 })

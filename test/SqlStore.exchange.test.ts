@@ -4,6 +4,7 @@ import { Clock, Deferred, Effect, Exit, Fiber, Layer } from "effect"
 import { Statement } from "effect/sql"
 import { SharedStore } from "effect-fuse"
 import * as client from "../src/cli/sqlite.ts"
+import { allAreCarriedOut, pagesMissNoChange, tallies } from "./support/concurrentExchanges.ts"
 import { databases, on, onOwn, servers } from "./support/databases.ts"
 import { cast as anyCast, castOf, circuits, exchanged, swap, swapOf } from "./support/exchanges.ts"
 import { until } from "./support/redisFleet.ts"
@@ -14,90 +15,27 @@ import { wired } from "./support/wired.ts"
 
 const cast = (more: Partial<SharedStore.Cast> = {}) => anyCast({ ballot: [1, 0, 5], ...more })
 
-const reversed = [...circuits].reverse()
-
-/** What is in the boxes of all circuits, by a voter that does not live. */
-const tallies = (store: SharedStore.SharedStore) =>
-  Effect.map(
-    exchanged(store, {
-      voter: "reader",
-      ttl: 0,
-      casts: circuits.map((circuit) => cast({ circuit, ballot: undefined }))
-    }),
-    ({ casts }) => casts.map(({ tally }) => [tally?.voters, ...(tally?.sums ?? [])].join())
-  )
-
 describe.each(databases)("exchanges with %s", (database) => {
   const { place } = on(database)
 
   live(
-    "of many processes at once, each in another order, are all carried out",
+    "are all carried out if many processes send them at once, each in another order",
     Effect.gen(function* () {
       const { open } = yield* place
       const size = database === "SQLite" ? 3 : 6
       const stores = yield* Effect.all(Array.from({ length: size }, () => Effect.flatMap(open, sharedStore)))
       yield* Effect.forEach(stores, (store) => store.load([]))
-      const ofOne = (store: SharedStore.SharedStore, i: number) =>
-        Effect.gen(function* () {
-          for (let round = 0; round < 5; round++) {
-            const order = (i + round) % 2 === 0 ? circuits : reversed
-            yield* exchanged(store, {
-              voter: `v${i}`,
-              casts: order.map((circuit) => cast({ circuit, ballot: [i, round, 1], inquire: 1, roll: 1 })),
-              swaps: order.map((circuit) => swap({ circuit: `${circuit}/${round}`, body: `${i}` }))
-            })
-            yield* exchanged(store, { voter: `v${i}`, heard: Number.MAX_SAFE_INTEGER - 1 })
-            // A voter that comes and goes.
-            yield* exchanged(store, { voter: `w${i}`, casts: order.map((circuit) => cast({ circuit })) })
-            yield* exchanged(store, { voter: `w${i}`, ttl: 0 })
-          }
-        })
-      yield* Effect.all(stores.map(ofOne), { concurrency: "unbounded", discard: true })
-      const [store] = stores
-      assert(store !== undefined)
-      const sum = (size * (size - 1)) / 2
-      assert.deepStrictEqual(
-        yield* tallies(store),
-        circuits.map(() => [size, sum, 4 * size, size].join())
-      )
-      const { changes, epoch } = yield* store.page(0, 1_000)
-      assert.strictEqual(changes.length, 5 * circuits.length)
-      assert.strictEqual(changes.at(-1)?.epoch, epoch)
+      yield* allAreCarriedOut(stores, circuits, 5)
     })
   )
 
   live(
-    "are seen by pages in the order of their epochs: reading on while they are made misses none",
+    "appear in pages in the order of their epochs, and a concurrent reader misses no change",
     Effect.gen(function* () {
       const { open } = yield* place
       const stores = yield* Effect.all([0, 1, 2].map(() => Effect.flatMap(open, sharedStore)))
-      const [reader, ...writers] = stores
-      assert(reader !== undefined)
       yield* Effect.forEach(stores, (store) => store.load([]))
-      const done = yield* Deferred.make<void>()
-      const writing = Effect.forEach(
-        writers,
-        (store, i) =>
-          Effect.forEach(
-            Array.from({ length: 40 }, (_, n) => n),
-            (n) =>
-              exchanged(store, { voter: `v${i}`, swaps: [0, 1, 2].map((m) => swap({ circuit: `${i}/${n}/${m}` })) }),
-            { discard: true }
-          ),
-        { concurrency: "unbounded", discard: true }
-      )
-      yield* Effect.forkChild(Effect.andThen(writing, Deferred.succeed(done, undefined)))
-      const seen: Array<string> = []
-      for (let since = 0, over = false; ; ) {
-        const { changes } = yield* reader.page(since, 10)
-        seen.push(...changes.map(({ circuit }) => circuit))
-        since = changes.at(-1)?.epoch ?? since
-        if (changes.length === 0 && over) break
-        over = yield* Deferred.isDone(done)
-        yield* Effect.sleep(1)
-      }
-      assert.strictEqual(new Set(seen).size, 240)
-      assert.strictEqual(seen.length, 240)
+      yield* pagesMissNoChange(stores, 40)
     })
   )
 })
@@ -298,7 +236,7 @@ describe.each(servers)("an exchange with %s", (database) => {
           yield* Effect.sleep(n % 5)
           yield* ground.endOthers(admin)
           if (Exit.isFailure(yield* Fiber.join(exchange))) failed++
-          const read = Effect.all([tallies(reader), reader.load(swaps.map(({ circuit }) => circuit))])
+          const read = Effect.all([tallies(reader, circuits), reader.load(swaps.map(({ circuit }) => circuit))])
           const [sums, { records }] = yield* Effect.retry(read, { times: 20 })
           assert.strictEqual(new Set(sums).size, 1, sums.join(" "))
           const isThere = sums[0] === `1,${n}`
@@ -416,10 +354,10 @@ describe("an exchange with PostgreSQL", () => {
       yield* wire.hang
       yield* until(
         "another is carried out",
-        Effect.map(Effect.timeoutOption(tallies(well), 500), (seen) => seen._tag === "Some")
+        Effect.map(Effect.timeoutOption(tallies(well, circuits), 500), (seen) => seen._tag === "Some")
       )
       assert.deepStrictEqual(
-        yield* tallies(well),
+        yield* tallies(well, circuits),
         circuits.map(() => "0")
       )
     })

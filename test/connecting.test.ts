@@ -119,7 +119,7 @@ describe("a client that is useless", () => {
       assert.lengthOf(warnings(), 1)
       assert.match(
         warnings()[0] ?? "",
-        /^Redis: the connection does not work \(.*READONLY.*\)\. Its client is replaced, after a longer delay each time$/
+        /^Redis: the connection does not work \(.*READONLY.*\)\. The process replaces its client, with a longer delay each time$/
       )
     }))
 

@@ -166,7 +166,7 @@ export const connecting = <E, R>(
       if (why !== undefined) {
         doubtful = true
         yield* warn(
-          `${what}: the connection does not work (${why}). Its client is replaced, after a longer delay each time`
+          `${what}: the connection does not work (${why}). The process replaces its client, with a longer delay each time`
         )
         return isSteady
       }

@@ -53,7 +53,7 @@ export const listening = <A, E>(
         reported = true
         return warnOf(
           what,
-          `${what}: the connection for announcements receives nothing, and is replaced. Until then, changes are read every syncInterval`
+          `${what}: the connection for announcements receives nothing. The process replaces it. Until then, it reads changes every syncInterval`
         )
       })
       const watch = Effect.gen(function* () {

@@ -10,18 +10,18 @@
  * **What it costs**
  *
  * A call costs no request. Each process sends one heartbeat (one write, and one for its digest) and one read per `syncInterval`, and one
- * read per `pollInterval`. When calls fail, an exchange takes four requests, and one more for each circuit that it changes. The size of the
- * written items grows with the number of processes.
+ * read per `pollInterval`. When calls fail, an exchange takes four requests, and one more for each circuit that it changes. Each live
+ * process makes the written items larger.
  *
  * **What it needs**
  *
- * The package `@aws-sdk/client-dynamodb`, and a table that {@link createTable} or your template creates. While DynamoDB cannot be used or
- * is throttled, each process decides alone.
+ * The package `@aws-sdk/client-dynamodb`, and a table. Create the table with {@link createTable} or a CloudFormation template. While DynamoDB
+ * is unreachable or throttles requests, each process decides alone.
  *
  * **Gotchas**
  *
- * - DynamoDB has no clock that a write could be compared with. See the page of this module for what takes its place.
- * - All items of a prefix are in one partition, which takes 1,000 write units per second.
+ * - The condition of a write cannot read a clock in DynamoDB. The page of this module explains how the store refuses late writes instead.
+ * - One partition contains all items of a prefix. A partition accepts at most 1,000 write units per second.
  */
 import type * as Config from "effect/Config"
 import type * as Duration from "effect/Duration"
@@ -41,7 +41,7 @@ import * as tables from "./table.ts"
 
 export type {
   /**
-   * What the store uses of a `DynamoDBClient` of `@aws-sdk/client-dynamodb`.
+   * The interface of a `DynamoDBClient` from `@aws-sdk/client-dynamodb` that the store calls.
    *
    * @category models
    */
@@ -55,33 +55,36 @@ export type {
 } from "./client.ts"
 
 /**
- * The location of the circuits.
+ * Where the store keeps its circuits, and how often it reads them.
  *
  * @category models
  */
 export interface TableOptions {
   /** The name or the ARN of the table. */
   readonly table: string
-  /** The partition key of all items: letters, digits, `.`, `_`, `-`, `:`. Processes with the same prefix are one fleet. Default: `effect-fuse`. */
+  /**
+   * The partition key of all items: at most 100 letters, digits, `.`, `_`, `-` and `:`. Processes with the same prefix are one fleet.
+   * Default: `effect-fuse`.
+   */
   readonly prefix?: string | undefined
   /**
-   * How often to read changes of other processes. Each interval varies by up to a fifth. Each read costs a read unit. Default: 1 second.
+   * How often to read changes of other processes. Each interval varies by up to 20 percent. Each read costs a read unit. Default: 1 second.
    */
   readonly pollInterval?: Duration.Input | undefined
 }
 
 /**
- * The options of a shared store on DynamoDB.
+ * Options of a shared store on DynamoDB.
  *
  * @category models
  */
 export interface DynamoOptions extends TableOptions {
-  /** A `DynamoDBClient`. The store never closes it. */
+  /** A `DynamoDBClient`. The program closes it; the store does not. */
   readonly client: DynamoClient
 }
 
 /**
- * The options of {@link layer}.
+ * Options of a breaker store on DynamoDB.
  *
  * @category models
  */
@@ -96,18 +99,18 @@ const tableField = textLike(
   "the name or the ARN of a table (3 or more letters, digits, _, ., :, / or -)",
   /^[A-Za-z0-9_.:/-]{3,1024}$/
 )
-const placeFields = {
+const locationFields = {
   table: tableField,
   prefix: optional(textLike("at most 100 letters, digits, ., _, - and :", /^[A-Za-z0-9._:-]{1,100}$/)),
   pollInterval: optional(positiveMillis)
 }
-const dynamoFields = { client: clientField, ...placeFields }
+const dynamoFields = { client: clientField, ...locationFields }
 const layerFields = { ...dynamoFields, ...ofShared }
-const configFields = { ...placeFields, ...ofShared }
+const configFields = { ...locationFields, ...ofShared }
 
 /**
- * Creates the table if there is none, waits until it is active, and lets DynamoDB delete items that have ended. It may run again. The table is
- * billed per request.
+ * Creates the table unless it exists, waits until the table is active, and lets DynamoDB delete expired items. A program can call this function
+ * again. DynamoDB bills the table per request.
  *
  * @category tables
  */
@@ -124,7 +127,7 @@ export const createTable = (options: {
 }
 
 /**
- * A shared store on DynamoDB, to be combined with others in a `QuorumStore`. Throws a `RangeError` that names every invalid option.
+ * A shared store on DynamoDB, for example for a `QuorumStore`. Throws a `RangeError` that names every invalid option.
  *
  * @category constructors
  */
@@ -140,7 +143,7 @@ const making = ({
   Effect.flatMap(tables.loaded, (aws) => dynamoStore(client, aws, { table, prefix, pollMillis: pollInterval }))
 
 /**
- * A breaker store that shares its circuits with all processes that use the same table and the same prefix. Throws a `RangeError` that names
+ * A breaker store on DynamoDB. All processes with the same table and the same prefix share their circuits. Throws a `RangeError` that names
  * every invalid option.
  *
  * ```ts
@@ -160,7 +163,7 @@ export const layer = (options: Options): Layer.Layer<BreakerStore.BreakerStore> 
 }
 
 /**
- * The options of {@link layerConfig}: each is a value, or a `Config` of one. A `Config.String` of a duration can be short: `30s`.
+ * Options from the environment. Each option is a value or a `Config`. A `Config.String` accepts short durations, such as `30s`.
  *
  * @category models
  */
@@ -172,8 +175,8 @@ export type ConfigOptions = {
 }
 
 /**
- * {@link layer} with a client of its own, which reads its region, credentials and endpoint as every AWS client does: from `AWS_REGION`,
- * the role of the function, `AWS_ENDPOINT_URL_DYNAMODB` and so on.
+ * Like {@link layer}, but creates its own client. The client reads its region, credentials and endpoint as every AWS client does: from
+ * `AWS_REGION`, the role of the function, `AWS_ENDPOINT_URL_DYNAMODB` and so on.
  *
  * If the value of a `Config` is invalid, the layer fails with a `PolicyError` that names the option.
  *

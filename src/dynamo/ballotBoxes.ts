@@ -1,9 +1,9 @@
 /**
- * The ballot boxes of one circuit are one text in its item: `[[box, epoch, asked, [seq, at, term], [[voter, life, until, ...numbers]]]]`.
- * Every cast replaces the item, so that its size is that of the ballots of all voters.
+ * The item of a circuit stores its ballot boxes as one text: `[[box, epoch, asked, [seq, at, term], [[voter, life, until, ...numbers]]]]`.
+ * Every cast writes the whole item. Its size therefore grows with the number of voters.
  */
 
-/** A ballot counts while its voter lives the same life. */
+/** A ballot counts until the life of its voter ends. */
 export interface Ballot {
   readonly life: string
   readonly until: number
@@ -11,24 +11,23 @@ export interface Ballot {
 }
 
 export interface Box {
-  /** The epoch of the record that its ballots are about. */
+  /** The ballots concern the record with this epoch. */
   readonly epoch: number
   readonly ballots: ReadonlyMap<string, Ballot>
   readonly asked: number | undefined
   readonly roll: { readonly seq: number; readonly at: number; readonly term: number } | undefined
 }
 
-/** What one exchange changed in a box. */
 export interface BoxChange {
   readonly epoch: number
   readonly voter: string
-  /** `undefined` if the voter has no ballot. */
+  /** `undefined` removes the ballot of the voter. */
   readonly ballot: Ballot | undefined
   readonly asked: Box["asked"]
   readonly roll: Box["roll"]
 }
 
-/** The box after a change that was made at `time`. */
+/** Applies a change to a box. `time` is the time of the change. */
 export const changedBox = (
   box: Box | undefined,
   { asked, ballot, epoch, roll, voter }: BoxChange,
@@ -43,12 +42,19 @@ export const changedBox = (
 
 export const isWhole = (n: unknown): n is number => typeof n === "number" && Number.isSafeInteger(n) && n >= 0
 
-const ballotFrom = (found: unknown): readonly [string, Ballot] | undefined => {
+export const ballotTuple = ({ life, numbers, until }: Ballot) => [life, until, ...numbers]
+
+export const ballotFrom = (found: unknown): Ballot | undefined => {
   if (!Array.isArray(found)) return undefined
-  const [voter, life, until, ...numbers] = found
-  return typeof voter === "string" && typeof life === "string" && isWhole(until) && numbers.every(isWhole)
-    ? [voter, { life, until, numbers }]
-    : undefined
+  const [life, until, ...numbers] = found
+  return typeof life === "string" && isWhole(until) && numbers.every(isWhole) ? { life, until, numbers } : undefined
+}
+
+const votedFrom = (found: unknown): readonly [string, Ballot] | undefined => {
+  if (!Array.isArray(found)) return undefined
+  const [voter, ...rest] = found
+  const ballot = ballotFrom(rest)
+  return typeof voter === "string" && ballot !== undefined ? [voter, ballot] : undefined
 }
 
 export const rollFrom = (found: unknown): Box["roll"] => {
@@ -61,7 +67,7 @@ const boxFrom = (found: unknown): readonly [string, Box] | undefined => {
   if (!Array.isArray(found)) return undefined
   const [name, epoch, asked, roll, ballots] = found
   if (typeof name !== "string" || !isWhole(epoch) || !Array.isArray(ballots)) return undefined
-  const all = ballots.map(ballotFrom)
+  const all = ballots.map(votedFrom)
   if (all.some((one) => one === undefined)) return undefined
   return [
     name,
@@ -82,7 +88,7 @@ export const parsed = (text: string | undefined): unknown => {
   }
 }
 
-/** The boxes in an item. If one of them cannot be read, all are dropped with their ballots: fewer ballots cannot open a circuit. */
+/** Reads the boxes of an item. If one box is unreadable, the result is empty. This is safe: missing ballots cannot open a circuit. */
 export const boxesFrom = (text: string | undefined): ReadonlyMap<string, Box> => {
   const found = parsed(text)
   const all = Array.isArray(found) ? found.map(boxFrom) : []
@@ -98,6 +104,6 @@ export const boxesText = (boxes: ReadonlyMap<string, Box>): string =>
       epoch,
       asked ?? null,
       rollTuple(roll),
-      Array.from(ballots, ([voter, { life, numbers, until }]) => [voter, life, until, ...numbers])
+      Array.from(ballots, ([voter, ballot]) => [voter, ...ballotTuple(ballot)])
     ])
   )

@@ -5,24 +5,23 @@ import { type DynamoTable, expression, n, queryPages, type RequestError, s } fro
 import type { Hub } from "./hub.ts"
 import { type CircuitRecord, changesIndex, circuitOf, recordFrom, storedAt } from "./records.ts"
 
-/** After this time all changes are read again, also those that were read before: an administrator may have deleted items. */
+/** How often a process reads all changes again, because an administrator may have deleted items. */
 const rereadMillis = 300_000
 
-/** A change of a circuit, as this process has read it. */
 interface ReadChange {
   readonly circuit: string
   readonly record: CircuitRecord
 }
 
 /**
- * The latest change of each circuit that is listed, or was a while ago: a copy of the table's index, which a process reads once and then keeps
- * up to date. A page needs no request beyond that for the hub, unless there are new changes.
+ * A copy of the table's index: the latest change of each circuit that is listed, or was listed recently. A process reads the index once, and
+ * later only its new entries. Without new changes, a page needs one request, for the hub.
  */
 export class Changes {
   private readonly table: DynamoTable
   private readonly lock = Semaphore.makeUnsafe(1)
   private life = ""
-  /** All changes up to this epoch have been read. */
+  /** The copy contains all changes up to this epoch. */
   private epoch = 0
   private readAt = Number.NEGATIVE_INFINITY
   private trimmed = 0
@@ -34,8 +33,8 @@ export class Changes {
   }
 
   /**
-   * Reads what has changed up to the epoch of the hub, and then calls `answer`, before any other read. A read that takes several requests
-   * keeps what it has: if it fails, the next one goes on from there.
+   * Reads the changes up to the epoch of the hub, and then calls `answer`. Other reads wait until `answer` has returned. If a read of several
+   * pages fails, the copy keeps the finished pages, and the next read continues after them.
    */
   upTo<A>(hub: Hub, time: number, answer: () => A): Effect.Effect<A, RequestError> {
     return this.lock.withPermits(1)(
@@ -55,7 +54,7 @@ export class Changes {
     )
   }
 
-  /** Takes changes whose epochs are not below those before. */
+  /** Adds changes to the copy. Their epochs must not be lower than the epochs in the copy. */
   private take(found: Array<ReadChange>): void {
     for (const read of found.sort((a, b) => a.record.epoch - b.record.epoch)) {
       this.all.delete(read.circuit)
@@ -89,7 +88,7 @@ export class Changes {
     )
   }
 
-  /** Drops what pages need not show: records that have ended, and those that have not been listed for long. */
+  /** Drops expired records, and records that have been unlisted for an hour: pages do not show them. */
   private drop(time: number): void {
     for (const [circuit, { record }] of this.all) {
       const { at, epoch, listed, until } = record

@@ -4,14 +4,14 @@ import { foreignMessage } from "../core/foreign.ts"
 import type { ServerClock } from "./serverClock.ts"
 
 /**
- * What the store uses of a `DynamoDBClient` of `@aws-sdk/client-dynamodb`.
+ * The interface of a `DynamoDBClient` from `@aws-sdk/client-dynamodb` that the store calls.
  *
  * @category models
  */
 export interface DynamoClient {
   // The signatures of the AWS client are overloaded and generic: no simpler type accepts them.
   readonly send: (
-    // biome-ignore lint/suspicious/noExplicitAny: the commands are those of the AWS client
+    // biome-ignore lint/suspicious/noExplicitAny: the AWS client defines the commands
     command: any,
     options?: { readonly abortSignal?: AbortSignal }
     // biome-ignore lint/suspicious/noExplicitAny: each command has its own answer, which this store decodes
@@ -29,28 +29,38 @@ export const load = async (): Promise<AwsPackage> => {
   }
 }
 
-/** A request failed. */
+/** A request to DynamoDB failed. */
 export class RequestError extends Data.TaggedError("RequestError")<{ readonly cause: unknown }> {
   override get message(): string {
     return `The request to DynamoDB failed: ${foreignMessage(this.cause)}`
   }
 
-  /** Whether the condition of a write does not hold. */
+  /** Whether DynamoDB refused a write because its condition is false. */
   get isRefused(): boolean {
     return nameOf(this.cause) === "ConditionalCheckFailedException"
   }
 }
 
-/** Whether the AWS client sent the request more than once. A refusal may then be the answer to the repetition of a write that was carried out. */
+/** The metadata that the AWS client adds to its errors. */
+const metadataOf = (error: unknown): { readonly attempts?: unknown; readonly httpStatusCode?: unknown } =>
+  (error as { readonly $metadata?: object } | undefined)?.$metadata ?? {}
+
+/**
+ * Whether the AWS client sent the request more than once. The first sending of such a write may have succeeded, although DynamoDB refused the
+ * last one.
+ */
 export const isRepeated = ({ cause }: RequestError): boolean => {
-  const { attempts } = (cause as { readonly $metadata?: { readonly attempts?: unknown } } | undefined)?.$metadata ?? {}
+  const { attempts } = metadataOf(cause)
   return typeof attempts === "number" && attempts > 1
 }
+
+/** Whether DynamoDB answered the request, with any status. */
+export const isAnswered = ({ cause }: RequestError): boolean => metadataOf(cause).httpStatusCode !== undefined
 
 export const nameOf = (error: unknown): string =>
   typeof error === "object" && error !== null && "name" in error ? String(error.name) : ""
 
-/** The value of an attribute, as the AWS client writes it. */
+/** The value of an attribute, in the format of the AWS client. */
 export type AttributeValue =
   | { readonly S: string }
   | { readonly N: string }
@@ -71,7 +81,7 @@ export const wholeOf = (value: AttributeValue | undefined): number | undefined =
   return Number.isSafeInteger(number) && number >= 0 ? number : undefined
 }
 
-/** The requests that the store sends, and the fields of their answers that it reads. */
+/** The requests of the store. Each type has the fields of the answer that the store reads. */
 interface Requests {
   readonly GetItem: { readonly Item?: Item }
   readonly PutItem: object
@@ -83,12 +93,11 @@ interface Requests {
   }
 }
 
-/** How long an operation may take. A turn takes four requests, one after the other. */
+/** How long an operation may take. It may need several requests in sequence. */
 export const deadlineMillis = 1_000
 
 /**
- * Fails after the deadline. The AWS client waits for an answer without end, for instance on a connection that broke while the process was
- * frozen.
+ * Fails after the deadline. The AWS client itself has no timeout, and may wait forever on a connection that broke while the process was frozen.
  */
 export const withDeadline = <A, E>(self: Effect.Effect<A, E>): Effect.Effect<A, E | RequestError> =>
   Effect.timeoutOrElse(self, {
@@ -101,7 +110,7 @@ type SendRequest = <K extends keyof Requests>(
   input: Readonly<Record<string, unknown>>
 ) => Effect.Effect<Requests[K], RequestError>
 
-/** The part of the AWS client's middleware that is used: it sees the HTTP response of each attempt. */
+/** The method of the AWS client's middleware stack that adds a middleware. This middleware receives the HTTP response of each attempt. */
 interface CommandStack {
   readonly add: (
     middleware: (next: (args: unknown) => Promise<unknown>) => (args: unknown) => Promise<unknown>,
@@ -110,8 +119,8 @@ interface CommandStack {
 }
 
 /**
- * Sends requests. The `Date` header of each response tells the time of the servers. An interruption aborts the request; the servers may
- * carry it out nevertheless.
+ * Sends requests, and passes the `Date` header of each response to the clock. An interruption aborts the request, but DynamoDB may still carry
+ * out the write.
  */
 export const sender = (client: DynamoClient, aws: AwsPackage, clock: ServerClock): SendRequest => {
   const commands = {
@@ -142,7 +151,7 @@ export const sender = (client: DynamoClient, aws: AwsPackage, clock: ServerClock
     })
 }
 
-/** The time in the `Date` header of a response, in milliseconds; NaN if there is none. */
+/** The time in the `Date` header of a response, in milliseconds; NaN without a valid header. */
 const dateOf = (result: unknown): number => {
   const headers = (
     result as { readonly response?: { readonly headers?: Readonly<Record<string, string>> } } | undefined
@@ -150,10 +159,9 @@ const dateOf = (result: unknown): number => {
   return Date.parse(headers?.["date"] ?? headers?.["Date"] ?? "")
 }
 
-/** One table, and the partition of it that a store uses. */
+/** A table, and the partition for the items of one store. */
 export interface DynamoTable {
   readonly name: string
-  /** The partition key of all items of the store. */
   readonly prefix: string
   readonly send: SendRequest
   readonly clock: ServerClock
@@ -161,27 +169,27 @@ export interface DynamoTable {
 
 export const keyOf = (table: DynamoTable, sk: string): Item => ({ pk: s(table.prefix), sk: s(sk) })
 
-/** An expression with its attribute names. DynamoDB reserves many words, so that every name is given as `#name`. */
+/** The attribute names of an expression. Expressions write every name as `#name`, because DynamoDB reserves many words. */
 export const expression = (text: string, more: Readonly<Record<string, string>> = {}) => {
   const found = text.match(/#[a-z]\w*/gi) ?? []
   return Object.fromEntries(found.map((one) => [one, more[one] ?? one.slice(1)]))
 }
 
-/** Reads one item as it is now. */
+/** Reads one item, strongly consistent. */
 export const get = (table: DynamoTable, sk: string): Effect.Effect<Item | undefined, RequestError> =>
   Effect.map(
     table.send("GetItem", { TableName: table.name, Key: keyOf(table, sk), ConsistentRead: true }),
     ({ Item }) => Item
   )
 
-/** The most keys in one request. */
+/** The maximum of DynamoDB for one request. */
 const batchSize = 100
 
-/** The most requests for keys that were not processed, and the first pause before one. The pause doubles. */
+/** The maximum number of retries for unprocessed keys, and the first delay. The delay doubles with each retry. */
 const unprocessedTimes = 5
 const unprocessedMillis = 10
 
-/** Reads items by their sort keys, as they are now. */
+/** Reads items by their sort keys, strongly consistent. */
 export const getAll = (
   table: DynamoTable,
   sks: ReadonlyArray<string>
@@ -194,7 +202,7 @@ export const getAll = (
     Effect.flatMap(
       table.send("BatchGetItem", { RequestItems: { [table.name]: { Keys: keys, ConsistentRead: true } } }),
       ({ Responses, UnprocessedKeys }) => {
-        // The request is about one table. Its answer may have the name of the table for an ARN, or the reverse.
+        // The answer may name the table although the request has its ARN, or the reverse. All keys belong to one table.
         for (const item of Object.values(Responses ?? {}).flat()) found.set(textOf(item["sk"]) ?? "", item)
         const left = Object.values(UnprocessedKeys ?? {}).flatMap(({ Keys = [] }) => Keys)
         if (left.length === 0) return Effect.void
@@ -219,7 +227,7 @@ export const getAll = (
   })
 }
 
-/** Reads all items of a query, or at most `limit`, as they are now. */
+/** Reads all items of a query, or the first `limit` items, strongly consistent. */
 export const queryAll = (
   table: DynamoTable,
   query: Readonly<Record<string, unknown>>,
@@ -233,7 +241,7 @@ export const queryAll = (
     )
   })
 
-/** Gives the items of a query to `take`, as they are now, with each answer of DynamoDB. It stops after `limit` items. */
+/** Reads a query page by page, strongly consistent, and passes the items of each page to `take`. Stops after `limit` items. */
 export const queryPages = (
   table: DynamoTable,
   query: Readonly<Record<string, unknown>>,

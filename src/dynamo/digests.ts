@@ -4,13 +4,13 @@ import { type DynamoTable, expression, type Item, keyOf, n, type RequestError, s
 import { type Hub, liveVoter } from "./hub.ts"
 import { deletedAt } from "./records.ts"
 
-/** A digest has an item of its own, because the digests of all processes do not fit into one. It counts while its voter lives. */
+/** Each digest has its own item, because one item cannot hold the digests of all processes. A digest counts while its voter lives. */
 export const digestKey = (voter: string): string => `d#${voter}`
 
-/** DynamoDB deletes a digest that is older than this: a reader of the digests has to pass over those of processes that ended. */
+/** When DynamoDB may delete a digest. Readers skip the digests of dead processes, so old digests would make reads slower. */
 const keptMillis = 3_600_000
 
-/** Writes the digest of a live voter. If it fails, the next heartbeat brings another one. A digest that comes late replaces no newer one. */
+/** Writes the digest of a live voter. If this fails, the next heartbeat writes the next digest. A late write does not replace a newer digest. */
 export const writeDigest = (
   table: DynamoTable,
   { digest, ttl, voter }: Exchange,
@@ -38,7 +38,7 @@ export const writeDigest = (
   )
 }
 
-/** The digests of the live voters whose names come after `after`, ascending. */
+/** The digests of live voters with names after `after`, ascending. */
 export const digests = (
   table: DynamoTable,
   hub: Hub | undefined,
@@ -51,7 +51,7 @@ export const digests = (
     ConsistentRead: true,
     KeyConditionExpression: "#pk = :pk AND #sk BETWEEN :from AND :to",
     ExpressionAttributeNames: expression("#pk #sk"),
-    // No voter has a space or a character after `~` in its name.
+    // Names of voters contain no space, and no character after `~`.
     ExpressionAttributeValues: {
       ":pk": s(table.prefix),
       ":from": s(`${digestKey(after)} `),

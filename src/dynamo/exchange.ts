@@ -23,31 +23,31 @@ import { circuitsOf, heardOf, type TurnDone, turn } from "./turn.ts"
 
 export type ExchangeFailure = RequestError | UnreadableHub | TooMuch
 
-/** An item would be larger than DynamoDB allows: the exchange changes nothing. */
+/** The exchange would make an item larger than DynamoDB allows. The exchange changes nothing. */
 export class TooMuch extends Data.TaggedError("TooMuch")<{ readonly item: string; readonly bytes: number }> {
   override get message(): string {
     return `the item "${this.item}" would have ${this.bytes} bytes, and DynamoDB allows 409,600`
   }
 }
 
-/** How often an exchange begins again if another process was faster, and the longest pause before that. The pauses are random. */
-const mostTurns = 20
+/** The maximum number of retries after another process changed the hub first, and the bounds of the random delay before each retry. */
+const mostRetries = 20
 const pauseMillis = 10
 const longestPauseMillis = 100
 
-/** How many circuits are written at once. */
+/** The maximum number of concurrent writes of items. */
 const concurrency = 16
 
+/** DynamoDB allows 409,600 bytes. Between the read of an item and its write, heartbeats may make it larger. */
 const mostBytes = 380_000
 
-/** The answer to an exchange, which has happened, and what is left to do for it. */
+/** The answer to a committed exchange, and the work that remains. */
 export interface Answered {
   readonly answer: ExchangeAnswer
-  /** Without this, the next turn does it. */
+  /** Writes the items of the circuits. If this does not complete, the next turn writes them. */
   readonly follow?: Effect.Effect<void, RequestError>
 }
 
-/** Carries out an exchange. */
 export const exchange = (session: HubSession, request: Exchange): Effect.Effect<Answered, ExchangeFailure> => {
   const isHeartbeat = request.casts.length === 0 && request.swaps.length === 0
   const alone = (answer: ExchangeAnswer): Answered => ({ answer })
@@ -56,11 +56,11 @@ export const exchange = (session: HubSession, request: Exchange): Effect.Effect<
     Effect.catchTag(once, "Lost", () =>
       times === 0
         ? Effect.fail(new RequestError({ cause: new Error("other processes write to the store all the time") }))
-        : Effect.andThen(pause(mostTurns - times), attempt(times - 1))
+        : Effect.andThen(pause(mostRetries - times), attempt(times - 1))
     )
-  if (!isHeartbeat) return attempt(mostTurns)
+  if (!isHeartbeat) return attempt(mostRetries)
   return Effect.flatMap(renewed(session, request), (answer) =>
-    answer === undefined ? attempt(mostTurns) : Effect.succeed(alone(answer))
+    answer === undefined ? attempt(mostRetries) : Effect.succeed(alone(answer))
   )
 }
 
@@ -68,9 +68,9 @@ const pause = (times: number): Effect.Effect<void> =>
   Effect.flatMap(Random.next, (random) => Effect.sleep(random * Math.min(pauseMillis * 2 ** times, longestPauseMillis)))
 
 /**
- * A turn: an exchange with casts or swaps. It reads the hub and the circuits, and commits with one conditional write of the hub, which contains
- * the changes. Then, in the background, it carries them out in the items of the circuits. If the process ends in between, the next turn does that first, and
- * until then all reads add the changes of the hub to the items.
+ * A turn: an exchange with casts or swaps. The process reads the hub and the circuits. One conditional write of the hub stores the changes and
+ * commits the turn. Then the process writes the items of the circuits in the background. If the process ends before it has written them, the
+ * next turn writes them first. Until then, all reads add the changes of the hub to the items.
  */
 const taken = (session: HubSession, request: Exchange): Effect.Effect<Answered, ExchangeFailure | Lost> =>
   Effect.gen(function* () {
@@ -87,17 +87,18 @@ const taken = (session: HubSession, request: Exchange): Effect.Effect<Answered, 
       { concurrency: 2 }
     )
     const found = new Map(names.map((circuit) => [circuit, itemFrom(items.get(circuitKey(circuit)))]))
-    // The commit replaces the changes in the hub.
+    // The commit below replaces these changes in the hub.
     if (pending !== undefined) yield* carriedOut(table, found, pending)
     const circuits = new Map(own.map((circuit) => [circuit, overlaid(circuit, found.get(circuit) ?? noItem, pending)]))
     const done = turn(request, { hub, time, circuits, rollCalls, newLife })
     const changes = done.pending.circuits.size > 0
     const was = hub.voters.get(voter)
     if (!changes && done.voter === undefined && was === undefined) return { answer: done.answer }
-    yield* bounded(table, hub, circuits, done.pending)
+    const text = pendingText(done.pending)
+    yield* bounded(table, hub, circuits, done.pending, text)
     const now = timeOf(hub, table.clock.now())
     if (now > notAfter) return { answer: late(now) }
-    const commit = updateHub(table, voter, commitOf(hub, time, notAfter, was?.text, done))
+    const commit = updateHub(table, voter, commitOf(hub, time, notAfter, was?.text, done, text))
     const after = yield* Effect.catchTag(commit, "Lost", (lost) =>
       lost.isRepeated ? committedBefore(session, request, was?.text, done, lost) : Effect.fail(lost)
     )
@@ -109,8 +110,8 @@ const taken = (session: HubSession, request: Exchange): Effect.Effect<Answered, 
   })
 
 /**
- * The hub, if it has the value that the commit gave to its voter. Only the voter's own process writes this value, and it sends one exchange at a
- * time: the commit was carried out, and its answer was lost. A later turn may have carried out its changes since.
+ * Reads the hub after a refused repetition of a commit. If the hub has the voter's value from the commit, the commit has succeeded and its
+ * answer was lost: only the voter's own process writes this value, and it sends one exchange at a time. Otherwise this fails with `Lost`.
  */
 const committedBefore = (
   { table }: HubSession,
@@ -130,62 +131,61 @@ const commitOf = (
   time: number,
   notAfter: number,
   ownText: string | undefined,
-  { answer, epoch, pending, voter }: TurnDone
+  { answer, epoch, pending, voter }: TurnDone,
+  text: string
 ) => {
   const fence = inTime(hub, time, notAfter)
   const own = isOwn(ownText)
-  const values = {
-    ...{ ...fence.values, ...own.values },
-    ...{
-      ":was": n(hub.version),
-      ":v": n(pending.version),
-      ":epoch": n(epoch),
-      ":head": n(answer.head),
-      ":time": n(time)
-    }
-  }
+  const changes = pending.circuits.size > 0
   const removed = [
-    ...(pending.circuits.size > 0 || hub.pending === undefined ? [] : ["#p"]),
+    ...(changes || hub.pending === undefined ? [] : ["#p"]),
     ...(voter === undefined && ownText !== undefined ? ["#r.#voter"] : [])
   ]
   const set = [
     ...["#v = :v", "#epoch = :epoch", "#head = :head", "#t = :time"],
-    ...(pending.circuits.size > 0 ? ["#p = :p"] : []),
+    ...(changes ? ["#p = :p"] : []),
     ...(voter === undefined ? [] : ["#r.#voter = :text"])
   ]
   return {
     set: `SET ${set.join(", ")}${removed.length === 0 ? "" : ` REMOVE ${removed.join(", ")}`}`,
     condition: `#v = :was AND ${fence.condition} AND ${own.condition}`,
     values: {
-      ...values,
-      ...(pending.circuits.size > 0 ? { ":p": s(pendingText(pending)) } : {}),
+      ...fence.values,
+      ...own.values,
+      ":was": n(hub.version),
+      ":v": n(pending.version),
+      ":epoch": n(epoch),
+      ":head": n(answer.head),
+      ":time": n(time),
+      ...(changes ? { ":p": s(text) } : {}),
       ...(voter === undefined ? {} : { ":text": s(voter.text) })
     }
   }
 }
 
-const bytesOf = (item: unknown): number => new TextEncoder().encode(JSON.stringify(item)).length
+const bytesOf = (text: string): number => new TextEncoder().encode(text).length
 
-/** Fails before the commit if an item would be too large: a change that cannot be carried out would stop the store. */
+/** Fails before the commit if an item would be too large. After the commit, a change that does not fit would stop all later turns. */
 const bounded = (
   table: DynamoTable,
   hub: Hub,
   circuits: ReadonlyMap<string, CircuitItem>,
-  pending: Pending
+  pending: Pending,
+  text: string
 ): Effect.Effect<void, TooMuch> =>
   Effect.suspend(() => {
     const sizes = [
-      [hubKey, registerBytes(hub) + bytesOf(pendingText(pending))] as const,
+      [hubKey, registerBytes(hub) + bytesOf(text)] as const,
       ...Array.from(pending.circuits, ([circuit, change]) => {
         const item = toItem(table, circuit, applied(circuits.get(circuit) ?? noItem, change, pending))
-        return [circuit, bytesOf(item)] as const
+        return [circuit, bytesOf(JSON.stringify(item))] as const
       })
     ]
     const over = sizes.find(([, bytes]) => bytes > mostBytes)
     return over === undefined ? Effect.void : Effect.fail(new TooMuch({ item: over[0], bytes: over[1] }))
   })
 
-/** Writes the items of the circuits that a turn changed, and the roll calls. An item that a later turn has written stays as it is. */
+/** Writes the items of the circuits that a turn changed, and its roll calls. Items from a later turn do not change. */
 const carriedOut = (
   table: DynamoTable,
   circuits: ReadonlyMap<string, CircuitItem>,
@@ -215,7 +215,7 @@ const carriedOut = (
   })
 }
 
-/** Carries out a turn, and removes its changes from the hub. */
+/** Writes the items of a turn, and removes its changes from the hub. */
 const settled = (
   table: DynamoTable,
   circuits: ReadonlyMap<string, CircuitItem>,

@@ -17,7 +17,7 @@ import { existingHub, type HubSession, inTime, isOwn, type Lost, late, updateHub
 import { unheard } from "./rollCalls.ts"
 import { heardOf } from "./turn.ts"
 
-/** A live process renews its life without reading the hub first, if it lives for at least this much longer. */
+/** A process whose life lasts at least this much longer renews it without reading the hub first. */
 const safeMillis = 1_000
 
 export const remember = (session: HubSession, { ttl, voter }: Exchange, hub: Hub): void => {
@@ -26,7 +26,7 @@ export const remember = (session: HubSession, { ttl, voter }: Exchange, hub: Hub
   else session.voters.set(voter, { storeLife: hub.life, ...written })
 }
 
-/** The answer to a heartbeat, from the hub after it. */
+/** Completes a heartbeat. `hub` is the hub after the write. */
 const answered = (session: HubSession, request: Exchange, hub: Hub, time: number) => {
   const { table } = session
   remember(session, request, hub)
@@ -41,7 +41,7 @@ const answered = (session: HubSession, request: Exchange, hub: Hub, time: number
 
 type HeartbeatFailure = RequestError | UnreadableHub
 
-/** Renews the life of a voter in one request; `undefined` if it must read the hub first. */
+/** Renews the life of a voter in one request. Returns `undefined` if the process must read the hub first. */
 export const renewed = (
   session: HubSession,
   request: Exchange
@@ -55,7 +55,7 @@ export const renewed = (
     if (!isSafe || ttl <= 0) return Effect.undefined
     if (time > notAfter) return Effect.succeed(late(time))
     const text = voterText({ life: known.life, until: Math.ceil(time + ttl), heard: request.heard })
-    // If this clock is further behind the latest write, the time comes from the hub.
+    // If this clock is further behind the latest write, DynamoDB refuses the write, and `joined` takes the time from the hub.
     const fence = inTime(undefined, time, Math.min(notAfter, time + behindMillis))
     const own = isOwn(known.text)
     return updateHub(table, voter, {
@@ -78,7 +78,7 @@ export const renewed = (
     )
   })
 
-/** A heartbeat that reads the hub first: of a voter that joins, leaves, or was counted as dead. */
+/** A heartbeat that reads the hub first. A voter sends it when it joins or leaves, or when its life is about to end or has ended. */
 export const joined = (
   session: HubSession,
   request: Exchange
@@ -91,7 +91,7 @@ export const joined = (
     if (time > notAfter) return late(time)
     const was = hub.voters.get(voter)
     if (ttl <= 0 && was === undefined) return yield* answered(session, request, hub, time)
-    // If the register fills the hub, this voter does not fit in before.
+    // If dead voters fill the hub, their removal makes room for this voter.
     yield* bury(session, request, hub, time)
     const fence = inTime(hub, time, notAfter)
     const own = isOwn(was?.text)
@@ -111,7 +111,7 @@ export const joined = (
     return yield* answered(session, request, after, time)
   })
 
-/** Removes voters from the register that are dead for a while. If it fails, a later heartbeat does it. */
+/** Removes some dead voters from the register. If this fails, a later heartbeat tries again. */
 const bury = ({ table }: HubSession, { voter }: Exchange, hub: Hub, time: number): Effect.Effect<void> => {
   const dead = buriable(hub, time, voter)
   if (dead.length === 0) return Effect.void

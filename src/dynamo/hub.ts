@@ -1,18 +1,27 @@
 import * as Data from "effect/Data"
 import { limits, type RollCall } from "../store/SharedStore.ts"
-import { type Ballot, type BoxChange, changedBox, isWhole, parsed, rollFrom, rollTuple } from "./ballotBoxes.ts"
-import { type Item, textOf, wholeOf } from "./client.ts"
+import {
+  type BoxChange,
+  ballotFrom,
+  ballotTuple,
+  changedBox,
+  isWhole,
+  parsed,
+  rollFrom,
+  rollTuple
+} from "./ballotBoxes.ts"
+import { type Item, n, s, textOf, wholeOf } from "./client.ts"
 import type { CircuitItem, CircuitRecord } from "./records.ts"
 import { farMillis } from "./serverClock.ts"
 
 /**
- * The hub: the one item of a store that every process writes. It has the register of live processes, the last epoch, and the changes of the
- * latest turn until they are carried out.
+ * The hub is one item that all processes of a store write. It contains the register of live processes, the last epoch, and the changes of the
+ * latest turn until the items of the circuits contain them.
  */
 export interface Hub {
   readonly life: string
   readonly born: number
-  /** The latest turn. */
+  /** The number of the latest turn. */
   readonly version: number
   readonly epoch: number
   /** The `seq` of the latest roll call. */
@@ -26,14 +35,14 @@ export interface Hub {
 /** A process in the register. */
 export interface Voter {
   readonly until: number
-  /** A voter that comes back after its end has another life: its earlier ballots and digest do not count. */
+  /** A voter that returns after its end gets another life. Its earlier ballots and its earlier digest do not count. */
   readonly life: string
   readonly heard: number
-  /** The value in the hub. A write names it in its condition. */
+  /** The value in the hub. A write compares it in its condition. */
   readonly text: string
 }
 
-/** The changes of a turn: committed, and perhaps not carried out yet in the items of the circuits. */
+/** The changes of a committed turn. The items of the circuits may not contain them yet. */
 export interface Pending {
   readonly version: number
   readonly time: number
@@ -41,14 +50,14 @@ export interface Pending {
   readonly rollCalls: ReadonlyArray<RollCall>
 }
 
-/** A new record empties the boxes. */
+/** The changes of one circuit. A new record removes all ballots. */
 export interface CircuitChange {
   readonly record: CircuitRecord | undefined
   readonly boxes: ReadonlyMap<string, BoxChange>
 }
 
 export const hubKey = "hub"
-const format = 1
+export const format = 1
 
 /** The hub cannot be read: a newer version of this library uses the table, or another program wrote the item. */
 export class UnreadableHub extends Data.TaggedError("UnreadableHub")<{ readonly problem: string }> {
@@ -69,7 +78,7 @@ const votersFrom = (item: Item): ReadonlyMap<string, Voter> => {
   const found = new Map<string, Voter>()
   for (const [name, value] of Object.entries(r !== undefined && "M" in r ? r.M : {})) {
     const text = textOf(value)
-    // A write cannot name the value of another program in its condition.
+    // Another program wrote this value, and a condition could not compare it.
     if (text === undefined) continue
     found.set(name, voterFrom(text) ?? { until: 0, life: "", heard: 0, text })
   }
@@ -93,10 +102,10 @@ export const hubFrom = (item: Item): Hub | UnreadableHub => {
   return { life, born, version, epoch, head, time, voters: votersFrom(item), pending }
 }
 
-/** How far the clock of a process may be behind the latest write. Deadlines are longer, so that such a process is not late. */
+/** How far the clock of a process may be behind the latest write. Deadlines are longer, so such a process can still write in time. */
 export const behindMillis = 500
 
-/** The store's time, as a process sees it: that of its own clock, or a little before the latest write if its clock is further behind. */
+/** The time of the store: the clock of this process, but at least the time of the latest write minus `behindMillis`. Far times do not count. */
 export const timeOf = (hub: Hub | undefined, now: number): number => {
   const written = hub === undefined || hub.time - now >= farMillis ? now : hub.time
   return Math.max(now, written - behindMillis)
@@ -108,7 +117,7 @@ export const liveAt = ({ voters }: Hub, time: number): number => {
   return live
 }
 
-/** About how many bytes the register takes in the hub. Its names and values are ASCII. */
+/** The approximate size of the register in the hub. Its names and values are ASCII. */
 export const registerBytes = ({ voters }: Hub): number => {
   let bytes = 0
   for (const [name, { text }] of voters) bytes += name.length + text.length + 4
@@ -120,13 +129,13 @@ export const liveVoter = (hub: Hub, voter: string, time: number): Voter | undefi
   return found !== undefined && time < found.until ? found : undefined
 }
 
-/** A process is buried this long after its life, so that no clock counts it as live any more. */
+/** A dead voter stays in the register for this time. Then no process counts it as live, even with a slow clock. */
 const buriedMillis = 10_000
 
-/** The most processes that one write buries. */
+/** The maximum number of voters that one write removes. */
 const mostBuried = 20
 
-/** Some voters that can be removed from the register, with their values in the hub. */
+/** Names of voters to remove from the register, with their values in the hub. */
 export const buriable = ({ voters }: Hub, time: number, except: string): ReadonlyArray<readonly [string, string]> => {
   const found: Array<readonly [string, string]> = []
   for (const [name, { text, until }] of voters) {
@@ -142,7 +151,7 @@ export const applied = (item: CircuitItem, change: CircuitChange, { time, versio
   return { version, record: change.record ?? item.record, boxes }
 }
 
-/** The items of circuits, with the changes of the hub that are not carried out yet. */
+/** The item of a circuit, with the pending changes of the hub. */
 export const overlaid = (circuit: string, item: CircuitItem, pending: Pending | undefined): CircuitItem => {
   const change = pending?.circuits.get(circuit)
   return pending === undefined || change === undefined || item.version >= pending.version
@@ -161,8 +170,9 @@ const recordTuple = ({ at, body, changed, epoch, listed, until }: CircuitRecord)
   changed
 ]
 
-const ballotTuple = (ballot: Ballot | undefined) =>
-  ballot === undefined ? null : [ballot.life, ballot.until, ...ballot.numbers]
+const rollCallTuple = ({ box, circuit, epoch, prev, seq, term }: RollCall) => [seq, prev, circuit, epoch, box, term]
+
+export const rollCallText = (rollCall: RollCall): string => JSON.stringify(rollCallTuple(rollCall))
 
 export const pendingText = ({ circuits, rollCalls, time, version }: Pending): string =>
   JSON.stringify([
@@ -172,10 +182,10 @@ export const pendingText = ({ circuits, rollCalls, time, version }: Pending): st
       circuit,
       record === undefined ? null : recordTuple(record),
       Array.from(boxes, ([box, { asked, ballot, epoch, roll, voter }]) => [
-        ...[box, epoch, voter, ballotTuple(ballot), asked ?? null, rollTuple(roll)]
+        ...[box, epoch, voter, ballot === undefined ? null : ballotTuple(ballot), asked ?? null, rollTuple(roll)]
       ])
     ]),
-    rollCalls.map(({ box, circuit, epoch, prev, seq, term }) => [seq, prev, circuit, epoch, box, term])
+    rollCalls.map(rollCallTuple)
   ])
 
 const recordFrom = (found: unknown): CircuitRecord | undefined => {
@@ -189,12 +199,6 @@ const recordFrom = (found: unknown): CircuitRecord | undefined => {
     typeof changed === "boolean"
     ? { epoch, body, at, until: until ?? Infinity, listed, changed }
     : undefined
-}
-
-const ballotFrom = (found: unknown): Ballot | undefined => {
-  if (!Array.isArray(found)) return undefined
-  const [life, until, ...numbers] = found
-  return typeof life === "string" && isWhole(until) && numbers.every(isWhole) ? { life, until, numbers } : undefined
 }
 
 const changeFrom = (found: unknown): readonly [string, CircuitChange] | undefined => {
@@ -213,7 +217,7 @@ const changeFrom = (found: unknown): readonly [string, CircuitChange] | undefine
   return [circuit, { record: written, boxes: new Map(changes.filter((one) => one !== undefined)) }]
 }
 
-/** A roll call, from its parts; `undefined` if they are not those of one. */
+/** Reads a roll call; `undefined` if a part is missing or wrong. */
 export const rollCallFrom = (found: unknown): RollCall | undefined => {
   if (!Array.isArray(found)) return undefined
   const [seq, prev, circuit, epoch, box, term] = found
@@ -245,14 +249,14 @@ const pendingFrom = (text: string): Pending | undefined => {
   }
 }
 
-/** The first value of the hub. Its numbers are above those of all hubs before it. */
+/** The first value of the hub. Its turns get higher numbers than the turns of all earlier hubs. */
 export const newHub = (time: number, life: string): Item => ({
-  f: { N: String(format) },
-  life: { S: life },
-  born: { N: String(time) },
-  v: { N: String(time * 1_000) },
-  epoch: { N: "0" },
-  head: { N: "0" },
-  t: { N: String(time) },
+  f: n(format),
+  life: s(life),
+  born: n(time),
+  v: n(time * 1_000),
+  epoch: n(0),
+  head: n(0),
+  t: n(time),
   r: { M: {} }
 })

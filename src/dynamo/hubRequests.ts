@@ -2,18 +2,15 @@ import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import type { ExchangeAnswer } from "../store/SharedStore.ts"
 import { type DynamoTable, expression, get, type Item, isRepeated, keyOf, n, type RequestError, s } from "./client.ts"
-import { type Hub, hubFrom, hubKey, newHub, UnreadableHub } from "./hub.ts"
+import { format, type Hub, hubFrom, hubKey, newHub, UnreadableHub, type Voter } from "./hub.ts"
 import { farMillis } from "./serverClock.ts"
 
-/** Another process changed the hub after it was read. If the request is a repetition, the change may be that of its first sending. */
+/** The hub has changed since this process read it. If the AWS client repeated the request, its first sending may have made the change. */
 export class Lost extends Data.TaggedError("Lost")<{ readonly isRepeated: boolean }> {}
 
-/** What one process remembers of its voters: their latest values in the register. */
-export interface Remembered {
+/** The latest value of a voter of this process in the register. */
+export interface Remembered extends Voter {
   readonly storeLife: string
-  readonly life: string
-  readonly until: number
-  readonly text: string
 }
 
 export interface HubSession {
@@ -32,7 +29,7 @@ const decoded = (item: Item): Effect.Effect<Hub, UnreadableHub> => {
   return hub instanceof UnreadableHub ? Effect.fail(hub) : Effect.succeed(hub)
 }
 
-/** The hub. The first process of a store creates it. */
+/** Reads the hub. Creates it if the table has no hub, and then fails with `Lost`, so that the caller reads it again. */
 export const existingHub = ({ newLife, table }: HubSession): Effect.Effect<Hub, RequestError | UnreadableHub | Lost> =>
   Effect.flatMap(readHub(table), (hub) => {
     if (hub !== undefined) return Effect.succeed(hub)
@@ -49,9 +46,9 @@ const refusedAsLost = (error: RequestError): RequestError | Lost =>
   error.isRefused ? new Lost({ isRepeated: isRepeated(error) }) : error
 
 /**
- * The condition that the time of the store is not after the deadline. Each heartbeat of the fleet sets this time. If the hub was read with a
- * time that no process of the fleet wrote, the condition accepts exactly this time, too. It does not accept every time that is far ahead,
- * because a command of a process that was frozen finds such a time as well.
+ * The condition that the time of the hub is not after the deadline. Each heartbeat of the fleet sets this time. If another program wrote a time
+ * far in the future, the condition also accepts this time, but no other. A general exception for far times would be wrong: after a long freeze,
+ * a process finds the time of the hub far after its deadline.
  */
 export const inTime = (hub: Hub | undefined, time: number, notAfter: number) => {
   if (notAfter === Infinity) return { condition: "#f = :f", values: {} }
@@ -61,13 +58,13 @@ export const inTime = (hub: Hub | undefined, time: number, notAfter: number) => 
     : { condition: "#f = :f AND #t <= :notAfter", values: deadline }
 }
 
-/** That the voter's value is the one that was read. */
+/** The condition that the voter's value has not changed since the read. */
 export const isOwn = (text: string | undefined) =>
   text === undefined
     ? { condition: "attribute_not_exists(#r.#voter)", values: {} }
     : { condition: "#r.#voter = :own", values: { ":own": s(text) } }
 
-/** Writes the hub, and returns it. Fails with `Lost` if a condition does not hold. */
+/** Writes the hub, and returns its new value. Fails with `Lost` if the condition is false. */
 export const updateHub = (
   table: DynamoTable,
   voter: string,
@@ -80,7 +77,7 @@ export const updateHub = (
       UpdateExpression: of.set,
       ConditionExpression: of.condition,
       ExpressionAttributeNames: expression(`${of.set} ${of.condition}`, { "#voter": voter }),
-      ExpressionAttributeValues: { ":f": n(1), ...of.values },
+      ExpressionAttributeValues: { ":f": n(format), ...of.values },
       ReturnValues: "ALL_NEW"
     })
     .pipe(

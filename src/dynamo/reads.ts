@@ -1,14 +1,7 @@
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import * as Stream from "effect/Stream"
-import {
-  type Change,
-  type DigestsAnswer,
-  type LoadAnswer,
-  limits,
-  type PageAnswer,
-  type RollCall
-} from "../store/SharedStore.ts"
+import { type Change, type DigestsAnswer, type LoadAnswer, limits, type PageAnswer } from "../store/SharedStore.ts"
 import type { Changes } from "./changes.ts"
 import { type DynamoTable, getAll, type RequestError, withDeadline } from "./client.ts"
 import * as ofDigests from "./digests.ts"
@@ -18,8 +11,8 @@ import { circuitKey, itemFrom, storedAt } from "./records.ts"
 import { unheard } from "./rollCalls.ts"
 
 /**
- * All reads are strongly consistent. An older value of the hub would look like a store that has lost its latest writes, and processes would
- * read everything again and write it back.
+ * All reads are strongly consistent. An older value of the hub would look as if the store had lost its latest writes. Processes would then read
+ * all changes again, and write their own back.
  */
 
 type ReadFailure = RequestError | UnreadableHub
@@ -64,7 +57,7 @@ export const load = (table: DynamoTable, circuits: ReadonlyArray<string>): Effec
 export const digests = (table: DynamoTable, after: string): Effect.Effect<DigestsAnswer, ReadFailure> =>
   withHub(table, (hub, time) => ofDigests.digests(table, hub, time, after))
 
-/** How far the changes of the store have been announced. */
+/** The position up to which the stream has announced changes. */
 interface Announced {
   readonly life: string
   readonly epoch: number
@@ -72,8 +65,8 @@ interface Announced {
 }
 
 /**
- * The records and roll calls that other processes wrote, read about every `millis`. The interval varies, to spread the reads. DynamoDB does not
- * announce changes to a process.
+ * Reads new records and roll calls about every `millis`, because DynamoDB does not announce changes to processes. The interval varies, to
+ * spread the reads.
  */
 export const polled = (table: DynamoTable, changes: Changes, millis: number): Stream.Stream<Change, ReadFailure> => {
   const wait = Effect.flatMap(Random.next, (random) => Effect.sleep(millis * (0.8 + 0.4 * random)))
@@ -83,7 +76,7 @@ export const polled = (table: DynamoTable, changes: Changes, millis: number): St
       withHub(table, (hub, time) => {
         const at = after
         after = hub && { life: hub.life, epoch: hub.epoch, head: hub.head }
-        // In a new life of the store the position has no meaning. The next read of pages notices what is skipped here.
+        // The position belongs to one life of the store. The next read of pages finds the changes that this poll skips.
         if (hub === undefined || at === undefined || at.life !== hub.life || hub.epoch < at.epoch) {
           return Effect.succeed<ReadonlyArray<Change>>([])
         }
@@ -92,7 +85,7 @@ export const polled = (table: DynamoTable, changes: Changes, millis: number): St
             ? Effect.succeed<ReadonlyArray<Change>>([])
             : changes.upTo(hub, time, () => recordsAfter(changes, at.epoch, time))
         const rollCalls = Effect.map(unheard(table, hub, at.head, time), (all) =>
-          all.map((one: RollCall): Change => ({ _tag: "RollCall", ...one }))
+          all.map((one): Change => ({ _tag: "RollCall", ...one }))
         )
         return Effect.map(Effect.all([records, rollCalls], { concurrency: 2 }), (found) => found.flat())
       })

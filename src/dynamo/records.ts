@@ -3,21 +3,20 @@ import { limits, type Stored } from "../store/SharedStore.ts"
 import { type Box, boxesFrom, boxesText } from "./ballotBoxes.ts"
 import { type AttributeValue, type DynamoTable, type Item, keyOf, n, s, textOf, wholeOf } from "./client.ts"
 
-/** The record of a circuit. Times are those of the store. */
+/** The record of a circuit. All times come from the store. */
 export interface CircuitRecord {
   readonly epoch: number
   readonly body: string
   readonly at: number
-  /** Infinity if it does not end. */
+  /** Infinity for a record without an end. */
   readonly until: number
   readonly listed: boolean
-  /** Whether it is in the index of changes: it is listed, or an earlier record of the circuit was. */
+  /** Whether the index of changes contains it: this record or an earlier record of the circuit is listed. */
   readonly changed: boolean
 }
 
-/** The item of one circuit: its record, and its ballot boxes. */
 export interface CircuitItem {
-  /** The turn that wrote it last; see `turn.ts`. */
+  /** The number of the turn that wrote the item last. */
   readonly version: number
   readonly record: CircuitRecord | undefined
   readonly boxes: ReadonlyMap<string, Box>
@@ -28,14 +27,16 @@ export const noItem: CircuitItem = { version: 0, record: undefined, boxes: new M
 export const circuitKey = (circuit: string): string => `c#${circuit}`
 export const circuitOf = (item: Item): string => textOf(item["sk"])?.slice(2) ?? ""
 
-/** The index of the table that orders changes by epoch. */
+/** The name of the table's index, which orders changes by epoch. */
 export const changesIndex = "changes"
 
-/** The attributes of a record that the index contains. The body begins with a letter, because texts of a table may not be empty everywhere. */
+/** The attributes of a record in the index. */
 export const indexed = ["epoch", "body", "at", "until", "listed"]
+
+/** Begins every stored body, because some emulators refuse empty texts. */
 const bodyMark = "="
 
-/** The record in an item; `undefined` if there is none, or another program wrote it. */
+/** Reads the record of an item; `undefined` without a record, or if another program wrote it. */
 export const recordFrom = (item: Item): CircuitRecord | undefined => {
   const epoch = wholeOf(item["epoch"])
   const at = wholeOf(item["at"])
@@ -52,10 +53,10 @@ export const itemFrom = (item: Item | undefined): CircuitItem =>
     ? noItem
     : { version: wholeOf(item["v"]) ?? 0, record: recordFrom(item), boxes: boxesFrom(textOf(item["b"])) }
 
-/** DynamoDB deletes an item some time after this, and never before. */
+/** The value of the attribute after which DynamoDB may delete an item: at least a minute after `millis`. */
 export const deletedAt = (millis: number): AttributeValue => n(Math.ceil(millis / 1_000) + 60)
 
-/** When the item has no meaning any more: its record has ended, pages need not show it, and no ballot counts. */
+/** The time when the item is no longer needed: no read returns its record, and its ballots and roll calls have ended. */
 const endOf = ({ boxes, record }: CircuitItem): number => {
   let end = 0
   if (record !== undefined) {
@@ -91,7 +92,7 @@ export const toItem = (table: DynamoTable, circuit: string, item: CircuitItem): 
   }
 }
 
-/** The record, if it has not ended. */
+/** The record; `undefined` after its end. */
 export const storedAt = (record: CircuitRecord | undefined, time: number): Stored | undefined =>
   record === undefined || time >= record.until
     ? undefined

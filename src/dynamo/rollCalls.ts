@@ -2,28 +2,27 @@ import * as Effect from "effect/Effect"
 import { limits, type RollCall } from "../store/SharedStore.ts"
 import { parsed } from "./ballotBoxes.ts"
 import { type DynamoTable, expression, type Item, keyOf, n, queryAll, type RequestError, s, textOf } from "./client.ts"
-import { type Hub, rollCallFrom } from "./hub.ts"
+import { type Hub, rollCallFrom, rollCallText } from "./hub.ts"
 import { deletedAt } from "./records.ts"
 import { farMillis } from "./serverClock.ts"
 
-/** The sort key of a roll call. Keys are ordered as their numbers are. */
+/** The sort key of a roll call. The zeros make the order of the keys equal to the order of the numbers. */
 const rollCallKey = (seq: number): string => `l#${String(seq).padStart(16, "0")}`
 
 export const rollCallItem = (table: DynamoTable, rollCall: RollCall, time: number): Item => {
-  const { box, circuit, epoch, prev, seq, term } = rollCall
-  const end = time + term + limits.logMillis
+  const end = time + rollCall.term + limits.logMillis
   return {
-    ...keyOf(table, rollCallKey(seq)),
-    l: s(JSON.stringify([seq, prev, circuit, epoch, box, term])),
+    ...keyOf(table, rollCallKey(rollCall.seq)),
+    l: s(rollCallText(rollCall)),
     end: n(Math.ceil(end)),
     x: deletedAt(end)
   }
 }
 
-/** Roll calls that are older than this have ended, also by a clock that is behind. */
+/** Older roll calls have ended, even if the clock of this process is slow. */
 const oldestMillis = limits.rollCallMillis + limits.logMillis + farMillis
 
-/** The roll calls after `heard` that the log still has, ascending. DynamoDB deletes ended ones hours late: the query leaves them out. */
+/** The roll calls after `heard` that have not ended, ascending. DynamoDB may delete expired roll calls hours late, so the query filters them. */
 export const unheard = (
   table: DynamoTable,
   hub: Hub,
@@ -53,7 +52,7 @@ export const unheard = (
       const one = rollCallFrom(parsed(textOf(item["l"])))
       if (one !== undefined && one.seq <= hub.head) calls.set(one.seq, one)
     }
-    // While their turn is not carried out, roll calls may not be in the log yet.
+    // The log may not contain the roll calls of a pending turn yet.
     for (const one of hub.pending?.rollCalls ?? []) if (one.seq > heard) calls.set(one.seq, one)
     return [...calls.values()].sort((a, b) => a.seq - b.seq).slice(0, limits.rollCalls)
   })

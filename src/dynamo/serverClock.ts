@@ -1,40 +1,40 @@
-/** A `Date` header has whole seconds, and a server may have made the text a moment ago: the true time is within these bounds. */
+/** How much earlier and later than the `Date` header the true time may be. The header has whole seconds, and may be a moment old. */
 const slackMillis = 1_000
 const headerMillis = 1_000 + slackMillis
 
-/** Bounds that are older than this no longer count: the clock of a process drifts, and may be set. */
+/** The maximum age of the bounds. The clock of a process drifts, and an administrator may set it. */
 const keptMillis = 300_000
 
-/** A time in the store that is further ahead than this was not written by a process of the fleet. */
+/** No process of the fleet writes a time further ahead than this. */
 export const farMillis = 10_000
 
 /**
- * The time of the servers of DynamoDB, as a process knows it.
+ * Estimates the time of the DynamoDB servers.
  *
- * DynamoDB has no clock that a condition could read, and its responses have the time in whole seconds. So the clock of the process
- * decides, which on AWS is exact to milliseconds, within the bounds that the responses set. A wrong clock is corrected to within two
+ * A condition in DynamoDB cannot read a clock, and the `Date` headers of its responses have whole seconds. So this class uses the clock of the
+ * process, which on AWS is accurate to milliseconds, and corrects it if it contradicts the headers. The corrected time is wrong by at most two
  * seconds.
  */
 export class ServerClock {
   readonly local: () => number
-  /** The servers are at least and at most this many milliseconds ahead of the local clock. */
+  /** The lower bound and the upper bound for the lead of the servers over the local clock, in milliseconds. */
   private atLeast = Number.NEGATIVE_INFINITY
   private atMost = Number.POSITIVE_INFINITY
   private since = 0
 
-  /** `local` is the wall clock of this process: it goes on while the process is frozen. */
+  /** `local` is the wall clock of this process. It continues while the process is frozen. */
   constructor(local: () => number) {
     this.local = local
   }
 
-  /** Takes the `Date` of a response, NaN if it had none, whose request was sent at `sentAt` of the local clock. */
+  /** Updates the bounds with the `Date` header of a response; NaN without a header. The process sent the request at `sentAt` of the local clock. */
   note(date: number, sentAt: number): void {
     if (!Number.isFinite(date)) return
     const now = this.local()
     const [least, most] = [date - slackMillis - now, date + headerMillis - sentAt]
     const merged = [Math.max(this.atLeast, least), Math.min(this.atMost, most)] as const
     const isOld = now - this.since > keptMillis || now < this.since
-    // If the bounds contradict each other, the local clock was set.
+    // The bounds contradict each other only after a change of the local clock.
     if (isOld || merged[0] > merged[1]) {
       this.since = now
       this.atLeast = least

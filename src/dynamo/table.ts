@@ -2,11 +2,11 @@ import * as Effect from "effect/Effect"
 import { type AwsPackage, type DynamoClient, load, nameOf, RequestError } from "./client.ts"
 import { changesIndex, indexed } from "./records.ts"
 
-/** How long a new table may take to become active, and how often it is looked at. */
+/** The longest wait for a new table to become active, and the delay between two checks. */
 const activeWithinMillis = 120_000
-const lookMillis = 500
+const checkMillis = 500
 
-/** What `createTable` sends; the docs show the same as a template of CloudFormation. */
+/** The request of `createTable`. The docs have the same definition as a CloudFormation template. */
 export const definition = (table: string) => ({
   TableName: table,
   BillingMode: "PAY_PER_REQUEST" as const,
@@ -49,7 +49,7 @@ export const createTable = (client: DynamoClient, table: string): Effect.Effect<
       is("ResourceInUseException"),
       () => Effect.void
     )
-    // DynamoDB may not know a new table for a moment.
+    // For a moment, DynamoDB may answer that a new table does not exist.
     const isActive = Effect.catchIf(
       Effect.map(
         send(new aws.DescribeTableCommand({ TableName: table })),
@@ -58,16 +58,16 @@ export const createTable = (client: DynamoClient, table: string): Effect.Effect<
       is("ResourceNotFoundException"),
       () => Effect.succeed(false)
     )
-    for (let waited = 0; !(yield* isActive); waited += lookMillis) {
+    for (let waited = 0; !(yield* isActive); waited += checkMillis) {
       if (waited >= activeWithinMillis) {
         return yield* new RequestError({ cause: new Error(`the table ${table} does not become active`) })
       }
-      yield* Effect.sleep(lookMillis)
+      yield* Effect.sleep(checkMillis)
     }
     yield* expiring(send, aws, table)
   })
 
-/** Lets DynamoDB delete items that have ended. Emulators may not know the request; a table that has it already answers with an error. */
+/** Lets DynamoDB delete expired items. Some emulators do not support the request, and DynamoDB refuses it if the setting is already on. */
 const expiring = (
   send: (command: unknown) => Effect.Effect<unknown, RequestError>,
   aws: AwsPackage,
@@ -82,7 +82,5 @@ const expiring = (
   return Effect.asVoid(Effect.catchIf(send(command), isFine, () => Effect.void))
 }
 
-/** The AWS client's package. A program that has a client has the package. */
-export const loaded: Effect.Effect<AwsPackage> = Effect.orDie(
-  Effect.tryPromise({ try: load, catch: (error) => error as Error })
-)
+/** The package of the AWS client. A missing package is a defect, because the caller has a client from it. */
+export const loaded: Effect.Effect<AwsPackage> = Effect.promise(load)

@@ -5,21 +5,21 @@ import { type BoxChange, rollTuple } from "./ballotBoxes.ts"
 import { type CircuitChange, type Hub, liveVoter, type Pending, voterText } from "./hub.ts"
 import type { CircuitItem } from "./records.ts"
 
-/** What a turn found. */
+/** The values that a turn has read. */
 export interface Found {
   readonly hub: Hub
   readonly time: number
-  /** The circuits of the exchange, with all changes that are committed. */
+  /** The circuits of the exchange, with all committed changes. */
   readonly circuits: ReadonlyMap<string, CircuitItem>
-  /** The roll calls that the voter has not heard. */
+  /** The roll calls that the voter has not received. */
   readonly rollCalls: ReadonlyArray<RollCall>
   readonly newLife: () => string
 }
 
-/** What a turn does. */
+/** The answer and the changes of a turn. */
 export interface TurnDone {
   readonly answer: ExchangeDone
-  /** The value of the voter in the register; `undefined` if it is not live afterwards. */
+  /** The voter's new value in the register; `undefined` if the voter is not live after the turn. */
   readonly voter: { readonly life: string; readonly text: string } | undefined
   readonly epoch: number
   readonly pending: Pending
@@ -29,11 +29,11 @@ export const circuitsOf = ({ casts, swaps }: Exchange): ReadonlyArray<string> =>
   ...new Set([...casts, ...swaps].map(({ circuit }) => circuit))
 ]
 
-/** How far the voter has heard the present log. */
+/** The `seq` of the last roll call that the voter has received, or 0 if the voter knows another log. */
 export const heardOf = ({ heard, life }: Exchange, hub: Hub): number =>
   life !== hub.life || heard > hub.head ? 0 : heard
 
-/** The part of the store that the exchange concerns, as the state of a memory store. */
+/** The values that a turn has read, as the state of a memory store. */
 const stateOf = ({ circuits, hub, rollCalls, time }: Found): MemoryState => {
   const state = emptyState()
   state.epoch = hub.epoch
@@ -63,9 +63,7 @@ const stateOf = ({ circuits, hub, rollCalls, time }: Found): MemoryState => {
   return state
 }
 
-/**
- * Carries out an exchange on the circuits that it concerns. The rules are those of the memory store; this finds out what it changed.
- */
+/** Carries out an exchange with the rules of the memory store, and finds the changes that it made. */
 export const turn = (exchange: Exchange, found: Found): TurnDone => {
   const { hub, newLife, time } = found
   const { casts, ttl, voter } = exchange
@@ -118,7 +116,7 @@ export const turn = (exchange: Exchange, found: Found): TurnDone => {
 
 const withoutTime = ({ at: _, ...rollCall }: RollCall & { readonly at: number }): RollCall => rollCall
 
-/** Whether a cast changed anything. A cast that only reads the tally does not. */
+/** Whether a cast changes its box. A cast that only reads the tally changes nothing. */
 const isChange = (
   item: CircuitItem | undefined,
   name: string,

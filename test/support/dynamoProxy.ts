@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net"
 import { Effect, type Scope } from "effect"
 
-/** A request on its way to DynamoDB. */
+/** A request to DynamoDB. */
 export interface Sent {
   /** `GetItem`, `UpdateItem` and so on. */
   readonly kind: string
@@ -10,15 +10,15 @@ export interface Sent {
 }
 
 /**
- * What becomes of a request: it passes, it is throttled, it is carried out but answered with an error of the server, or it arrives when the
- * promise is done, even if its sender is gone.
+ * What the proxy does with a request. "pass" forwards it. "throttle" refuses it. "lose the answer" forwards it, and answers with a server error.
+ * After a promise, the proxy forwards the request, even if the sender has closed the connection.
  */
 export type Fate = "pass" | "throttle" | "lose the answer" | Promise<unknown>
 
-/** A way to DynamoDB on which requests are counted, throttled or late. */
+/** A proxy for DynamoDB that records requests, and can throttle or delay them. */
 export interface DynamoProxy {
   readonly url: string
-  /** All requests that arrived, with the status of the answer. */
+  /** All forwarded requests, with the answers of DynamoDB. */
   readonly passed: Array<Sent & { readonly status: number; readonly answer: string }>
   decide: (sent: Sent) => Fate
 }

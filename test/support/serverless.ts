@@ -5,10 +5,10 @@ import { Effect, type Scope } from "effect"
 import { endedWithTests, halted, hasExited } from "./programs.ts"
 import type { Invocation, Result, Setup } from "./serverlessWorker.ts"
 
-/** An instance of a function in a process of its own, which can be frozen. */
+/** An instance of a function, in its own process. */
 export interface Instance {
   readonly invoke: (invocation: Partial<Invocation>) => Effect.Effect<Result>
-  /** Stops the process as the platform does between invocations: at once, without notice. */
+  /** Stops the process immediately and without notice, as a platform does between invocations. */
   readonly freeze: Effect.Effect<void>
   readonly thaw: Effect.Effect<void>
   /** Ends the process without notice. */

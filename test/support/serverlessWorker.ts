@@ -1,13 +1,13 @@
 import { createInterface } from "node:readline"
-import { DynamoDBClient } from "@aws-sdk/client-dynamodb"
 import { Effect, Layer, Logger, ManagedRuntime } from "effect"
 import { BreakerPolicy, type BreakerStore, CircuitBreaker } from "effect-fuse"
 import * as DynamoStore from "effect-fuse/DynamoStore"
 import * as RedisStore from "effect-fuse/RedisStore"
+import { dynamoClient } from "./dynamoServer.ts"
 import { outcome } from "./redisFleet.ts"
 import { client } from "./redisServer.ts"
 
-/** The instance of a function. Its store is built once, by the first invocation. */
+/** The configuration of an instance. */
 export interface Setup {
   readonly store: "Redis" | "DynamoDB"
   readonly url: string
@@ -16,14 +16,14 @@ export interface Setup {
   readonly policy: BreakerPolicy.Input
 }
 
-/** An invocation: some calls of a circuit, one after the other. */
+/** An invocation: consecutive calls with one circuit. */
 export interface Invocation {
   readonly circuit: string
   readonly finds: "up" | "down"
   readonly calls: number
 }
 
-/** What the calls of an invocation got, and how the circuit stands after them. */
+/** The results of the calls, and the state of the circuit after them. */
 export interface Result {
   readonly got: ReadonlyArray<string>
   readonly standing: string
@@ -34,16 +34,15 @@ const { policy, store, syncInterval, table, url }: Setup = JSON.parse(process.ar
 
 const layer = (): Layer.Layer<BreakerStore.BreakerStore> => {
   if (store === "Redis") return RedisStore.layerConnect(client(url), { syncInterval, process: "function" })
-  const dynamo = new DynamoDBClient({
-    endpoint: url,
-    region: "eu-central-1",
-    credentials: { accessKeyId: "key", secretAccessKey: "secret" }
-  })
-  return DynamoStore.layer({ client: dynamo, table, syncInterval, process: "function" })
+  return Layer.unwrap(
+    Effect.map(dynamoClient(url, 3), (dynamo) =>
+      DynamoStore.layer({ client: dynamo, table, syncInterval, process: "function" })
+    )
+  )
 }
 const policies = BreakerPolicy.layer({ default: policy })
 const runtime = ManagedRuntime.make(
-  // Its output is for its answers.
+  // Only answers go to the standard output.
   Layer.provideMerge(layer(), Layer.merge(policies, Logger.layer([]))).pipe(Layer.orDie)
 )
 

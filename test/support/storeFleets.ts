@@ -83,25 +83,22 @@ export const onDatabase = (database: Database): (() => Make<Place & { readonly s
     })
 }
 
-/** A table of the test's own, in an emulator that processes reach through a wire. */
+/** A table in the test's own emulator. Processes connect through a proxy. */
 export interface DynamoPlace extends WiredPlace {
   readonly server: OwnServer
   readonly client: DynamoStore.DynamoClient
 }
 
-export const onDynamo = ({
-  delay = 0,
-  pollInterval = 200
-}: {
-  readonly delay?: number
-  readonly pollInterval?: number
-} = {}): Make<DynamoPlace> =>
+export const onDynamo = ({ delay = 0 }: { readonly delay?: number } = {}): Make<DynamoPlace> =>
   Effect.gen(function* () {
     const server = yield* dynamoTable
     const wire = yield* redisProxy(server.port)
     const made = (endpoint: string) =>
       Effect.flatMap(dynamoClient(endpoint, 1), (client) =>
-        Effect.map(DynamoStore.make({ client, table: circuitsTable, pollInterval }), (store) => ({ client, store }))
+        Effect.map(DynamoStore.make({ client, table: circuitsTable, pollInterval: 200 }), (store) => ({
+          client,
+          store
+        }))
       )
     const { client, store: admin } = yield* made(server.url)
     yield* wire.delay(delay)
@@ -211,18 +208,22 @@ export const copyOf = (sql: sqlFleet.Connection): Effect.Effect<Effect.Effect<vo
     return Effect.orDie(sqlFleet.transaction(sql, restore))
   })
 
+interface Row extends Record<string, AttributeValue> {
+  readonly pk: AttributeValue
+  readonly sk: AttributeValue
+}
+
 /** The same for a table of DynamoDB. */
 export const copyOfTable = ({ client }: DynamoPlace): Effect.Effect<Effect.Effect<void>> => {
   const all = Effect.map(
     Effect.promise(() => client.send(new ScanCommand({ TableName: circuitsTable, ConsistentRead: true }))),
-    ({ Items = [] }) => Items as ReadonlyArray<Record<string, AttributeValue>>
+    ({ Items = [] }): ReadonlyArray<Row> => Items
   )
-  const each = (items: ReadonlyArray<unknown>, command: (item: never) => unknown) =>
-    Effect.forEach(items, (item) => Effect.promise(() => client.send(command(item as never))), { discard: true })
+  const each = (rows: ReadonlyArray<Row>, command: (row: Row) => unknown) =>
+    Effect.forEach(rows, (row) => Effect.promise(() => client.send(command(row))), { discard: true })
   return Effect.map(all, (saved) =>
     Effect.gen(function* () {
-      const gone = Array.from(yield* all, ({ pk, sk }) => ({ pk, sk }))
-      yield* each(gone, (Key) => new DeleteItemCommand({ TableName: circuitsTable, Key }))
+      yield* each(yield* all, ({ pk, sk }) => new DeleteItemCommand({ TableName: circuitsTable, Key: { pk, sk } }))
       yield* each(saved, (Item) => new PutItemCommand({ TableName: circuitsTable, Item }))
     })
   )

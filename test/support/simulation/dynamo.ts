@@ -1,11 +1,11 @@
 /**
- * `DynamoStore` in virtual time: each process has a store of its own on one table, whose requests take their time, so that those of one
- * exchange come between those of another. The conditions are read and judged by the emulator's own code.
+ * `DynamoStore` in virtual time: each process has its own store on one table. Requests take time, so the requests of concurrent exchanges
+ * interleave. The code of the emulator evaluates the conditions.
  */
 import { createRequire } from "node:module"
 import { Effect, Random, Stream } from "effect"
 import type { SharedStore } from "effect-fuse"
-import { type Item, RequestError } from "../../../src/dynamo/client.ts"
+import { type DynamoTable, type Item, RequestError } from "../../../src/dynamo/client.ts"
 import { ServerClock } from "../../../src/dynamo/serverClock.ts"
 import { storeOn } from "../../../src/dynamo/store.ts"
 import type { Backend, MakeBackend } from "./backend.ts"
@@ -17,7 +17,7 @@ const emulator: { readonly checkConditional: (input: object, item: Item | undefi
 const expressions: { readonly validateExpressions: (input: object) => string | undefined } =
   require("dynalite/validations")
 
-/** Milliseconds that a request takes on its way, and its answer on the way back. */
+/** How long a request, or its answer, is in transit, in milliseconds. */
 const way = sometimes(0.02, uniform(5, 60), uniform(0.2, 2))
 
 interface Input extends Readonly<Record<string, unknown>> {
@@ -29,7 +29,7 @@ interface Input extends Readonly<Record<string, unknown>> {
   readonly RequestItems: Readonly<Record<string, { readonly Keys: ReadonlyArray<Item> }>>
 }
 
-/** A change that an update expression asks for, as the emulator reads it. */
+/** A part of an update expression, in the format of the emulator. */
 interface Section {
   readonly type: "set" | "remove"
   readonly path: ReadonlyArray<string>
@@ -40,13 +40,16 @@ const textIn = (item: Item | undefined, name: string): string => (item?.[name] a
 const numberIn = (item: Item, name: string): number =>
   Number((item[name] as { N?: string } | undefined)?.N ?? Number.NaN)
 
-/** A table in memory. Each request is carried out at once. */
+/** A table in memory, without delays. */
 export class Table {
   readonly items = new Map<string, Item>()
-  /** The most bytes of an item that is updated. */
+  /** The maximum size of an item after an update. */
   mostBytes = Infinity
 
-  carryOut(kind: string, input: Input): object {
+  readonly send = (kind: string, input: object): Effect.Effect<object, RequestError> =>
+    Effect.try({ try: () => this.carryOut(kind, input), catch: (cause) => new RequestError({ cause }) })
+
+  carryOut(kind: string, input: object): object {
     const read = structuredClone(input) as Input & { readonly _updates?: { readonly sections: ReadonlyArray<Section> } }
     const problem = kind === "BatchGetItem" ? undefined : expressions.validateExpressions(read)
     if (problem !== undefined) throw new Error(problem)
@@ -114,10 +117,23 @@ export class Table {
   }
 }
 
-/** What is wrong with the table on purpose. */
+/** A store on a table in memory. `now` is the clock of its process. */
+export const tableStore = (
+  send: (kind: string, input: object) => Effect.Effect<object, RequestError>,
+  now: () => number,
+  newLife?: () => string
+): SharedStore.SharedStore =>
+  storeOn(
+    // The type of `send` has a different answer for each kind of request.
+    { name: "table", prefix: "fleet", send: send as DynamoTable["send"], clock: new ServerClock(now) },
+    1_000,
+    newLife
+  )
+
+/** A deliberate fault of the table. */
 export interface Wrong {
-  /** Another input of a request. */
-  readonly rewrite?: (kind: string, input: Input) => Input
+  /** Changes the input of each request. */
+  readonly rewrite?: (kind: string, input: object) => object
 }
 
 export const dynamoStore =
@@ -133,26 +149,18 @@ export const dynamoStore =
           wait,
           Effect.tap(
             Effect.suspend(() => {
-              // Without an item, a turn is not carried out to its end.
+              // A failed write of an item leaves its turn to the next one.
               if (takesTime && chance.happens(kind === "PutItem" ? 0.05 : 0.005)) {
                 return Effect.fail(new RequestError({ cause: new Error("throttled") }))
               }
-              return Effect.try({
-                try: () => table.carryOut(kind, rewrite(kind, input as Input)),
-                catch: (cause) => new RequestError({ cause })
-              })
+              return table.send(kind, rewrite(kind, input))
             }),
             () => wait
           )
         )
-      return storeOn(
-        {
-          name: "table",
-          prefix: "fleet",
-          send: send as never,
-          clock: new ServerClock(() => clock.currentTimeMillisUnsafe())
-        },
-        1_000,
+      return tableStore(
+        send,
+        () => clock.currentTimeMillisUnsafe(),
         () => `life${++lives}`
       )
     }
@@ -176,7 +184,7 @@ export const dynamoStore =
           Random.withSeed(
             Effect.suspend(() => {
               const carriedOut = storeOf(exchange.voter).exchange(exchange)
-              // A process may end at any request.
+              // A process may end between any two requests.
               return chance.happens(0.03)
                 ? Effect.timeoutOrElse(carriedOut, {
                     duration: chance.next() * 20,

@@ -4,7 +4,7 @@ import { check } from "./properties.ts"
 import { type Given, oneIsBad, scenario, trips } from "./scenario.ts"
 import type { lanes } from "./seeds.ts"
 
-/** The properties of a fleet in virtual time, for one kind of store. `kind` is its name, such as "a database". */
+/** Defines the tests of a fleet in virtual time. `kind` names the kind of store in their titles, such as "a database". */
 export const fleetOn = (kind: string, store: () => Given["store"], played: ReturnType<typeof lanes>): void => {
   const on = (seed: number, given: Given = {}) => scenario(seed, { store: store(), ...given })
 
@@ -44,7 +44,7 @@ export const fleetOn = (kind: string, store: () => Given["store"], played: Retur
         }
       })
 
-    it("would open the circuit for all with a store that counts no other process", () => {
+    it("would open the circuit of the fleet if the store counted only this process", () => {
       const simulation = oneIsBad(1, { store: store(), mutate: alone })
       assert.isAbove(trips(simulation).length, 0)
       simulation.close()
