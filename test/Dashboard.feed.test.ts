@@ -210,7 +210,7 @@ describe("the feed", () => {
     })
   )
 
-  it.effect("sends a large view in parts: what is not closed first, and an id only at the end", () =>
+  it.effect("sends a large view in parts: first the circuits that are not closed, and an id only at the end", () =>
     Effect.gen(function* () {
       const { content, reader } = fake()
       content.names = Array.from({ length: 400 }, (_, i) => [`healthy-${i}`, 1] as const)
@@ -251,7 +251,7 @@ describe("the feed", () => {
     })
   )
 
-  it.effect("reports at once that the store is lost, since when, and that it is back", () =>
+  it.effect("reports at once when the store is lost, and when it answers again", () =>
     Effect.gen(function* () {
       const { content, reader } = fake()
       const { heard } = yield* watch(yield* feedOf(reader))
@@ -310,7 +310,7 @@ describe("the feed", () => {
     })
   )
 
-  it.effect("a viewer that does not read is dropped, and the others are not affected", () =>
+  it.effect("a viewer that does not read is dropped, and all other viewers continue", () =>
     Effect.gen(function* () {
       const { content, reader } = fake()
       const feed = yield* feedOf(reader)

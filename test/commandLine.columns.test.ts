@@ -253,7 +253,7 @@ describe("A row", () => {
     assert.deepInclude(shown([opened]).rows[0], { AGREED: "3/4", WHY: "Tripped" })
   })
 
-  it("shows no number of processes if the record has none, or if it shows an override", () => {
+  it("leaves AGREED empty if the record has no agreement, or if the row shows an override", () => {
     const claims = "broken in 3 of 4 processes together"
     const outage = { since: at, openings: 1, agreed: { processes: 3, of: 4 } }
     const override = { state: "Isolated", since: at, reason: "drill" } as const

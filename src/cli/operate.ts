@@ -50,7 +50,7 @@ const endsOfOthers = (
   return `${action} will end ${those} of ${circuit} that another operator has set: ${others.map(overrideText).join("; ")}.`
 }
 
-/** Says why a name that is not known may be right. */
+/** Explains why an unknown name may be right. */
 const newAdvice = (overview: Operator.Overview | undefined): string => {
   const { digests = 0, leftOut = 0, processes = 0 } = overview ?? {}
   if (processes > 0 && digests === processes && leftOut === 0) {

@@ -122,7 +122,6 @@ export const overviewText = (all: Operator.Overview, choice: Choice, at: number,
   ].join("\n")
 }
 
-/** The names as JSON data. */
 export const overviewData = (all: Operator.Overview, choice: Choice) => {
   const found = rowsOf(all, choice)
   const { digests, leftOut, processes, unreadable } = all
@@ -132,7 +131,7 @@ export const overviewData = (all: Operator.Overview, choice: Choice) => {
   }
 }
 
-/** Fails if a flag does not go with `--all`, or needs it. */
+/** Fails if the command has a flag that `--all` forbids, or a flag that needs `--all`. */
 export const checkChoice = (
   { all, keys, sort }: { readonly all: boolean; readonly keys: boolean; readonly sort: Choice["sort"] },
   command: string
