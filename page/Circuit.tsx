@@ -250,7 +250,7 @@ export const Circuit = ({
           </div>
           {found.processes.length > 0 && (
             <section>
-              <h2>What each process says</h2>
+              <h2>State in each process</h2>
               <p class="quiet">{agreement(found)}</p>
               <Processes processes={found.processes} isKey={circuit.key !== undefined} />
             </section>

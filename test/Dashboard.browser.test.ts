@@ -110,7 +110,15 @@ describe("the page of a fleet on Redis", () => {
       yield* breakDown("mail")
       const row = trouble(page, "mail")
       yield* say(() => row.waitFor())
-      const said = yield* say(() => row.innerText())
+      // A browser does not lay out a new row before its next frame. Until then, the row has no text.
+      let said = ""
+      yield* until(
+        "the row has its text",
+        say(async () => {
+          said = await row.innerText()
+          return said !== ""
+        })
+      )
       assert.match(said, /Open/)
       assert.match(said, /\d failures in a row/)
       assert.match(said, /[23] of 3 processes agreed/)
