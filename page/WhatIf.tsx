@@ -91,7 +91,7 @@ export const WhatIf = ({
 }) => {
   const [texts, set] = useState(begin)
   const [valid, setValid] = useState(begin)
-  // Keeps the time at which the history changed, because that is the time of its last sample.
+  // The history changes with each sample, so this is the time of the last sample.
   const to = useMemo(() => at, [history])
   const samples = history?.calls.length ?? 0
   const from = to - samples * every

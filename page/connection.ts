@@ -28,7 +28,7 @@ export const connect = (url: string, tell: (connected: Connected) => void): (() 
   const report = () => {
     if (waiting) return
     waiting = true
-    // Several messages at once are drawn once. A timer also draws in a hidden tab, whose title shows how many circuits are open.
+    // Draws several messages at once. A timer also runs in a hidden tab, and the title of the tab shows how many circuits are open.
     setTimeout(() => {
       waiting = false
       tell({ view, lostAt })

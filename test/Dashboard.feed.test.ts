@@ -157,7 +157,7 @@ describe("the board", () => {
     assert.deepStrictEqual([name?.state, name?.rolledUp, name?.keysDown, name?.why], ["Open", true, 3, "reason 7"])
   })
 
-  it("a name that only some processes have opened is shown as local, after two samples", () => {
+  it("shows a name as local after two samples, if only some processes have opened it", () => {
     const board = new Board("fleet", "label")
     const read: CircuitsRead = { circuits: [], transitions: [], processes: 3, changed: false }
     const healthy = digest([["a", 1]])

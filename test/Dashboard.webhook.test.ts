@@ -37,7 +37,7 @@ describe("the news of transitions", () => {
       ["api was isolated by ann: drill", "api was released by ann"]
     ],
     [
-      "an outage that began before is not news, but its end is",
+      "the end of an earlier outage is news, and its beginning is not",
       [move(-5_000, "api", "Closed", "Open"), move(5_000, "api", "Open", "Closed")],
       ["api is closed again after 10 s"]
     ],
@@ -141,7 +141,7 @@ const receiver = (statuses: Array<number>) =>
   })
 
 describe("the webhook", () => {
-  it.live("receives changes of the same moment in one message", () =>
+  it.live("receives simultaneous changes in one message", () =>
     Effect.gen(function* () {
       const { heard, url } = yield* receiver([])
       const hear = yield* makeWebhook(url)
@@ -156,7 +156,7 @@ describe("the webhook", () => {
     })
   )
 
-  it.live("receives a message again if it did not accept it", () =>
+  it.live("receives a refused message again", () =>
     Effect.gen(function* () {
       const { heard, url } = yield* receiver([500])
       const hear = yield* makeWebhook(url)

@@ -77,7 +77,7 @@ describe("the states over a period", () => {
 })
 
 describe("the calls of the samples", () => {
-  it.effect.prop("have the number of the samples, and are in order of time", [Schema.String], ([text]) =>
+  it.effect.prop("match the counts of the samples, and are in order of time", [Schema.String], ([text]) =>
     Effect.sync(() => {
       const chance = chances(text.length + (text.charCodeAt(0) || 0))
       const some = history(() => {
@@ -96,7 +96,7 @@ describe("the calls of the samples", () => {
     })
   )
 
-  it("a rejected call counts as failed while the circuit was open, and otherwise is like the calls that ran", () => {
+  it("a rejected call counts as failed if the circuit was open, and otherwise fails as often as the calls that ran", () => {
     const rejecting = history(() => [10, 0, 10])
     const failed = (bands: Parameters<typeof callsOf>[1]) =>
       callsOf(rejecting, bands, end, every).calls.filter(({ fails }) => fails).length
@@ -126,7 +126,7 @@ describe("the replay", () => {
     assert.deepStrictEqual(policy, BreakerPolicy.defaults)
   })
 
-  it("of the default policy opens within a sample of what happened", () => {
+  it("of the default policy opens at most one sample away from the real opening", () => {
     const bands = bandsOf(outageStates, "Closed", 0, end)
     const real = realCourse(outage, bands, every)
     const replayed = replay(callsOf(outage, bands, end, every), usual, 0, end)

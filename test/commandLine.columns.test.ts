@@ -224,7 +224,7 @@ describe("A row", () => {
     const { rows } = shown([known("api", undefined, { reason: verdict.detail, outage })])
     assert.deepInclude(rows[0], { AGREED: expected })
     assert.match(rows[0]?.["WHY"] ?? "", /^\d failures in a row \(limit 5\)$/)
-    // After a failed probe, the outage continues with another reason.
+    // A failed probe does not end the outage, but changes the reason.
     const later = { why: "ProbeFailed", reason: "the probe failed", outage: { ...outage, openings: 2 } } as const
     const { rows: after } = shown([known("api", undefined, later)])
     assert.deepInclude(after[0], { AGREED: expected })

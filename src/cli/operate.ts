@@ -54,7 +54,7 @@ const endsOfOthers = (
 const newAdvice = (overview: Operator.Overview | undefined): string => {
   const { digests = 0, leftOut = 0, processes = 0 } = overview ?? {}
   if (processes > 0 && digests === processes && leftOut === 0) {
-    return `${processes === 1 ? "The live process does not use" : `None of the ${processes} live processes uses`} this name. If the name is right, add --new.`
+    return `${processes === 1 ? "The live process does not use" : `The ${processes} live processes do not use`} this name. If the name is right, add --new.`
   }
   return digests === 0
     ? "A circuit that has never failed is not in the store. If the name is right, add --new."

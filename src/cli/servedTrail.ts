@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
 import * as questions from "../audit/queries.ts"
 import type { State, Why } from "../core/Circuit.ts"
+import { remember } from "../core/remember.ts"
 import { bounded, whyText } from "../dashboard/texts.ts"
 import type { TransitionView } from "../dashboard/view.ts"
 import { states } from "../shapes/states.ts"
@@ -40,7 +41,7 @@ const read = (name: string, key: string | undefined) => (opened: OpenedServer<On
   })
 
 /**
- * Reads the latest transitions of a circuit from the trail, oldest first. The trail is in the database of the circuits, or in the database
+ * Returns a function that reads the latest transitions of a circuit from the trail, oldest first. The trail is in the database of the circuits, or in the database
  * that is configured in addition to Redis. The result is empty without a trail, or if the trail does not answer.
  */
 export const servedTrail = (settings: CommandSettings, opened: () => OpenedServer) => {
@@ -60,10 +61,7 @@ export const servedTrail = (settings: CommandSettings, opened: () => OpenedServe
       const known = kept.get(id)
       if (known !== undefined && now - known.at < validMillis) return known.found
       const found = yield* ask(name, key)
-      kept.delete(id)
-      kept.set(id, { at: now, found })
-      const [oldest] = kept.keys()
-      if (kept.size > mostKept && oldest !== undefined) kept.delete(oldest)
+      remember(kept, id, { at: now, found }, mostKept)
       return found
     })
     return Effect.timeoutOrElse(one.withPermit(answer), { duration: longestWait, orElse: () => Effect.succeed([]) })

@@ -7,8 +7,7 @@ export interface Link {
 }
 
 /** Describes a valid link, for messages. */
-export const linkForm =
-  "a title and an http or https URL, in whose path or query {name} and {key} stand for the circuit"
+export const linkForm = "a title and an http or https URL, with {name} and {key} only in its path, query or fragment"
 
 const longestTitle = 40
 const longestUrl = 2_000

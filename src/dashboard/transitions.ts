@@ -21,8 +21,8 @@ const beganAt = (before: Known | Unreadable | undefined, { since, state, why }: 
 }
 
 /**
- * Derives transitions from a new record. The page reads the records once a second, so it misses shorter states. `isFirst` is set for the
- * first read, in which a record may be old. `writtenAt` is when the record was written.
+ * Derives transitions from a new record. The page reads the records once a second, so it misses shorter states. `isFirst`: this is the first
+ * read, so the record may be old. `writtenAt`: the time at which the record was written.
  */
 export const transitionOf = (
   before: Known | Unreadable | undefined,

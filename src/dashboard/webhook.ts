@@ -6,6 +6,7 @@ import * as Queue from "effect/Queue"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import type { Scope } from "effect/Scope"
+import { remember } from "../core/remember.ts"
 import { circuitId } from "../store/codec.ts"
 import { isNotClosed } from "../store/known.ts"
 import { duration } from "./duration.ts"
@@ -39,14 +40,6 @@ const circuitText = ({ key, name }: Pick<TransitionView, "name" | "key">): strin
 /** The most remembered outages, and the most remembered overrides. A new one replaces the oldest. */
 const mostRemembered = 10_000
 
-const remember = <A>(among: Map<string, A>, id: string, value: A): void => {
-  // A map keeps the order of insertion, so its first id is the oldest.
-  among.delete(id)
-  among.set(id, value)
-  const [oldest] = among.keys()
-  if (among.size > mostRemembered && oldest !== undefined) among.delete(oldest)
-}
-
 /** Remembers outages and overrides, to report each of them once. */
 export interface News {
   readonly of: (transitions: ReadonlyArray<TransitionView>) => ReadonlyArray<string>
@@ -70,7 +63,7 @@ export const makeNews = (since: number): News => {
     const by = one.actor === undefined ? "" : ` by ${escaped(one.actor)}`
     if (one.to === "Isolated" || one.to === "Disabled") {
       if (!isNew && forced.get(id) === one.to) return undefined
-      remember(forced, id, one.to)
+      remember(forced, id, one.to, mostRemembered)
       return `${circuitText(one)} was ${one.to === "Isolated" ? "isolated" : "disabled"}${by}${why}`
     }
     const wasForced = forced.delete(id)
@@ -82,7 +75,7 @@ export const makeNews = (since: number): News => {
     }
     if (!isNew && down.has(id))
       return wasForced ? `${circuitText(one)} was released${by}, and is still open` : undefined
-    remember(down, id, one.at)
+    remember(down, id, one.at, mostRemembered)
     return `${circuitText(one)} is open${why}`
   }
   return {
