@@ -1,14 +1,13 @@
 /**
- * Measures the live page with 1,000 circuits, 200 processes and 60 changes a minute: the tasks of the browser's main thread while the page
- * loads and while it is live, and the CPU time of the server.
+ * Measures the live page with 1,000 circuits, 200 processes and 60 changes a minute. It prints the durations of the tasks on the browser's
+ * main thread, and the CPU time of the server.
  *
  *     npm run bench:dashboard
- *     npm run bench:dashboard -- --quick   without the five minutes in which the histories of the circuits fill up
+ *     npm run bench:dashboard -- --quick   does not wait five minutes for full histories
  *
- * It starts its own `redis-server`, `effect-fuse serve` and Chromium. Times of tasks are CPU times, so that other programs on the machine
- * do not lengthen them. Times on the clock are in brackets.
+ * It starts its own `redis-server`, `effect-fuse serve` and Chromium. Tasks are measured in CPU time, because other programs on the machine
+ * do not change it. The time on the clock is in brackets.
  */
-import { readFileSync } from "node:fs"
 import { parseArgs } from "node:util"
 import { Effect } from "effect"
 import * as Operator from "effect-fuse/Operator"
@@ -18,6 +17,7 @@ import { ensurePage } from "../scripts/page.ts"
 import { encode, type NameDigest } from "../src/store/digest.ts"
 import { browser, open } from "../test/support/browser.ts"
 import { start } from "../test/support/commandLine.ts"
+import { cpuMillis } from "../test/support/programs.ts"
 import { connection } from "../test/support/redisFleet.ts"
 import { redisServer } from "../test/support/redisServer.ts"
 
@@ -31,7 +31,7 @@ const longMillis = 50
 const numbers = (count: number) => Array.from({ length: count }, (_, i) => i)
 const nameOf = (n: number) => `service-${n.toString().padStart(4, "0")}`
 
-/** The digest of a process: as many names as have room in it. Each process has the counts of other names. */
+/** A full digest: it contains the counts of 110 names. Each process reports different names. */
 const digestOf = (process: number, round: number): string => {
   const names = numbers(110).map((i): NameDigest => {
     const n = (process * 37 + i * 9) % circuits
@@ -53,17 +53,19 @@ interface TraceEvent {
   readonly tdur?: number
 }
 
-interface Tasks {
-  /** The durations of all tasks, in milliseconds of CPU time and of the clock. */
-  readonly all: ReadonlyArray<{ readonly cpu: number; readonly clock: number }>
+/** The duration of a task, in milliseconds of CPU time and of the clock. */
+interface Task {
+  readonly cpu: number
+  readonly clock: number
 }
 
 const markName = "effect-fuse bench"
 const categories = ["toplevel", "blink.user_timing", "devtools.timeline", "disabled-by-default-devtools.timeline"]
 
-/** Starts a trace of the browser. The returned function ends it, and returns the tasks of the main thread of the page. */
-const trace = async (page: Page, session: CDPSession): Promise<() => Promise<Tasks>> => {
+/** Starts a trace of the browser. The returned function ends the trace, and returns the tasks of the page's main thread. */
+const trace = async (page: Page, session: CDPSession): Promise<() => Promise<ReadonlyArray<Task>>> => {
   const events: Array<TraceEvent> = []
+  // The types of the protocol say that all values of an event are texts, but durations and ids are numbers.
   session.on("Tracing.dataCollected", ({ value }) => events.push(...(value as unknown as Array<TraceEvent>)))
   await session.send("Tracing.start", { transferMode: "ReportEvents", traceConfig: { includedCategories: categories } })
   return async () => {
@@ -71,15 +73,15 @@ const trace = async (page: Page, session: CDPSession): Promise<() => Promise<Tas
     const complete = new Promise<void>((resolve) => session.once("Tracing.tracingComplete", () => resolve()))
     await session.send("Tracing.end")
     await complete
-    // The browser has other renderers. That of the page has made the mark.
+    // The browser has other renderers. Only the renderer of the page has this mark.
     const main = events.find(({ name }) => name === markName)
     const isMain = ({ pid, tid }: TraceEvent) => pid === main?.pid && tid === main.tid
     const tasks = events.filter((one) => one.ph === "X" && /RunTask$/.test(one.name) && isMain(one))
-    return { all: tasks.map(({ dur = 0, tdur = dur }) => ({ cpu: tdur / 1_000, clock: dur / 1_000 })) }
+    return tasks.map(({ dur = 0, tdur = dur }) => ({ cpu: tdur / 1_000, clock: dur / 1_000 }))
   }
 }
 
-const report = (what: string, { all }: Tasks, overSeconds?: number): void => {
+const report = (what: string, all: ReadonlyArray<Task>, overSeconds?: number): void => {
   const longest = all.reduce((most, one) => (one.cpu > most.cpu ? one : most), { cpu: 0, clock: 0 })
   const long = all.filter(({ cpu }) => cpu > longMillis).length
   const busy = all.reduce((sum, { cpu }) => sum + cpu, 0)
@@ -87,12 +89,6 @@ const report = (what: string, { all }: Tasks, overSeconds?: number): void => {
   console.log(
     `${what.padEnd(48)} longest task ${longest.cpu.toFixed(0)} ms (${longest.clock.toFixed(0)} ms), ${long} over ${longMillis} ms${share}`
   )
-}
-
-/** The CPU time of a process in milliseconds. A tick is 10 milliseconds. */
-const cpuOf = (pid: number): number => {
-  const fields = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")[1]?.split(" ") ?? []
-  return (Number(fields[11]) + Number(fields[12])) * 10
 }
 
 const say = <A>(promise: () => Promise<A>): Effect.Effect<A> => Effect.promise(promise)
@@ -150,7 +146,7 @@ const program = Effect.gen(function* () {
       return yield* say(end)
     })
 
-  // The histories of the circuits fill up within five minutes. A view then has its full size.
+  // After five minutes, all histories are full, and a view has its full size.
   if (!values.quick) yield* Effect.sleep("5 minutes")
   console.log(`${circuits} circuits, ${openCircuits} open, ${processes} processes, 60 changes a minute`)
   const load = Effect.gen(function* () {
@@ -160,9 +156,9 @@ const program = Effect.gen(function* () {
   })
   report("loads", yield* measured(load))
   for (const n of [2, 3]) report(`loads, ${n}`, yield* measured(load))
-  const before = cpuOf(served.pid)
+  const before = cpuMillis(served.pid)
   report("live", yield* measured(Effect.sleep(seconds * 1_000)), seconds)
-  const server = (cpuOf(served.pid) - before) / (seconds * 10)
+  const server = (cpuMillis(served.pid) - before) / (seconds * 10)
   console.log(`${"server".padEnd(48)} ${server.toFixed(1)} % of a core`)
   report(
     "types a search of 12 letters",

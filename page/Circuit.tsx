@@ -8,12 +8,13 @@ import { Timeline } from "./Timeline.tsx"
 import type { Steering } from "./Troubles.tsx"
 import { WhatIf } from "./WhatIf.tsx"
 
-const agreement = (processes: CircuitDetail["processes"]): string => {
-  const bad = processes.filter(({ notClosed, state }) => (state === undefined ? notClosed > 0 : state !== "Closed"))
-  return `Not closed in ${bad.length} of ${count(processes.length, "process", "processes")}, by their latest heartbeats.`
-}
+const agreement = ({ processes: shown, reporting: { notClosed, processes } }: CircuitDetail): string =>
+  [
+    `Not closed in ${notClosed.toLocaleString("en-US")} of ${count(processes, "process", "processes")}, by their latest heartbeats.`,
+    ...(processes > shown.length ? [`The table shows ${shown.length} of them, the worst first.`] : [])
+  ].join(" ")
 
-/** The page of one circuit. It loads the details again when the circuit changes, and after each sample. */
+/** The page of one circuit. It reloads the details when the circuit changes, and after each sample. */
 export const Circuit = ({
   at,
   circuit,
@@ -164,7 +165,7 @@ export const Circuit = ({
           </section>
           {circuit.key === undefined && (
             <section>
-              <h2>What if the policy were another one?</h2>
+              <h2>What if the policy were different?</h2>
               <WhatIf circuit={circuit} transitions={found.transitions} every={every} at={at} />
             </section>
           )}
@@ -226,7 +227,9 @@ export const Circuit = ({
               )}
               <h2>Policy</h2>
               {found.policies === 0 ? (
-                <p class="quiet">Not known. Processes report the policy of a name while it fails or is not closed.</p>
+                <p class="quiet">
+                  Not known. A process reports the policy of a circuit only while the circuit fails or is not closed.
+                </p>
               ) : found.policy.length === 0 ? (
                 <p>The default.</p>
               ) : (
@@ -240,15 +243,15 @@ export const Circuit = ({
               )}
               {found.policies > 1 && (
                 <p class="refused">
-                  The processes have {found.policies} different policies. This is the most frequent.
+                  The processes have {found.policies} different policies. This is the most frequent policy.
                 </p>
               )}
             </section>
           </div>
           {found.processes.length > 0 && (
             <section>
-              <h2>What each process says</h2>
-              <p class="quiet">{agreement(found.processes)}</p>
+              <h2>State in each process</h2>
+              <p class="quiet">{agreement(found)}</p>
               <Processes processes={found.processes} isKey={circuit.key !== undefined} />
             </section>
           )}

@@ -4,12 +4,12 @@ import type { Circuit } from "./Circuit.tsx"
 
 let loaded: typeof Circuit | undefined
 
-/** Loads the code of the page of a circuit, which the first screen does not need. */
+/** Loads the code for the page of a circuit. The first screen does not need it. */
 export const loadCircuit = async (): Promise<void> => {
   loaded = (await import("./Circuit.tsx")).Circuit
 }
 
-/** The page of a circuit, once its code is loaded. */
+/** Shows the page of a circuit after its code is loaded. */
 export const LazyCircuit = (props: ComponentProps<typeof Circuit>) => {
   const [failed, fail] = useState(false)
   const [, draw] = useState(false)

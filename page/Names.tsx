@@ -6,7 +6,7 @@ import { useGrowing } from "./growing.ts"
 import { type Choice, failureShare, type Sort } from "./model.ts"
 import { addressOf, Name, Sparkline, StateMark, words } from "./parts.tsx"
 
-/** The rows of one page of the table. A browser lays out the whole table again whenever a cell changes. */
+/** The number of rows on each page of the table. If a cell changes, a browser computes the layout of the whole table. */
 const pageRows = 30
 
 const Row = memo(({ circuit }: { readonly circuit: CircuitView }) => {

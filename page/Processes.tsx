@@ -24,7 +24,7 @@ const State = ({ process: { keys, notClosed, state } }: { readonly process: Proc
   )
 }
 
-/** The own view of each process, from its latest heartbeat. The rates are those of the name, also on the page of a key. */
+/** Shows the circuit in each process, from the latest heartbeats. The rates include all keys of the name. */
 export const Processes = ({
   isKey,
   processes

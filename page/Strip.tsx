@@ -1,9 +1,8 @@
 import { printable } from "../src/core/printable.ts"
 import { duration } from "../src/dashboard/duration.ts"
-import type { PageView, TransitionView } from "../src/dashboard/view.ts"
+import { hourMillis, type PageView, type TransitionView } from "../src/dashboard/view.ts"
 import { useNow } from "./clock.ts"
 import { clock, count } from "./format.ts"
-import { hourMillis } from "./model.ts"
 import { words } from "./parts.tsx"
 
 const minutes = 60

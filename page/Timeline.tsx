@@ -1,9 +1,9 @@
 import { useEffect, useRef } from "preact/hooks"
 import uPlot from "uplot"
-import type { CircuitDetail } from "../src/dashboard/view.ts"
+import { type CircuitDetail, samples } from "../src/dashboard/view.ts"
 import { bandsOf } from "../src/dashboard/whatIf.ts"
 import { clock } from "./format.ts"
-import { type State, samples } from "./model.ts"
+import type { State } from "./model.ts"
 
 const colour = (element: Element, name: string): string => getComputedStyle(element).getPropertyValue(name).trim()
 

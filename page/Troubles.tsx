@@ -55,16 +55,15 @@ const Buttons = ({ circuit, steering }: { readonly circuit: CircuitView; readonl
 
 const mostKeys = 100
 
-/** The keys of a name that are not closed. They are drawn while the list is open. */
-const Keys = ({
-  circuit,
-  keys,
-  steering
-}: {
+interface KeysProps {
   readonly circuit: CircuitView
   readonly keys: ReadonlyArray<CircuitView>
   readonly steering: Steering
-}) => {
+}
+
+/** The keys of a name that are not closed. The list is drawn only while it is open. */
+const Keys = (props: KeysProps) => {
+  const { circuit } = props
   const [isOpen, setOpen] = useState(false)
   return (
     <details class="below" onToggle={({ currentTarget }) => setOpen(currentTarget.open)}>
@@ -72,20 +71,12 @@ const Keys = ({
         {count(circuit.keysDown, "key")} of {Math.max(circuit.keys, circuit.keysDown).toLocaleString("en-US")} not
         closed
       </summary>
-      {isOpen && <KeyList circuit={circuit} keys={keys} steering={steering} />}
+      {isOpen && <KeyList {...props} />}
     </details>
   )
 }
 
-const KeyList = ({
-  circuit,
-  keys,
-  steering
-}: {
-  readonly circuit: CircuitView
-  readonly keys: ReadonlyArray<CircuitView>
-  readonly steering: Steering
-}) => {
+const KeyList = ({ circuit, keys, steering }: KeysProps) => {
   const drawn = useGrowing(Math.min(keys.length, mostKeys))
   return (
     <>

@@ -11,7 +11,7 @@ interface Field {
   readonly most: number
 }
 
-/** The fields in the order of a sentence. The share is in percent, and the time in seconds. */
+/** The fields, in the order of the sentence that they form. The share is in percent, and the time in seconds. */
 const fields: ReadonlyArray<Field> = [
   { name: "inARow", before: "Opens at", after: "failures in a row,", most: 10_000 },
   { name: "share", before: "or if", after: "%", most: 100 },
@@ -77,7 +77,7 @@ const Row = ({
   </tr>
 )
 
-/** The recent traffic of a name, with what another policy would have done. */
+/** Compares what happened to the recent traffic of a name with what another policy would have done. */
 export const WhatIf = ({
   at,
   circuit: { history, state },
@@ -91,7 +91,7 @@ export const WhatIf = ({
 }) => {
   const [texts, set] = useState(begin)
   const [valid, setValid] = useState(begin)
-  // The last sample was taken now: the history changes only with a sample.
+  // The history changes with each sample, so this is the time of the last sample.
   const to = useMemo(() => at, [history])
   const samples = history?.calls.length ?? 0
   const from = to - samples * every
@@ -149,10 +149,10 @@ export const WhatIf = ({
         </tbody>
       </table>
       <p class="quiet note">
-        This is an estimate. The page has counts of {every / 1_000} seconds, so it spreads the calls of each over its
-        time in a random order, and runs the calls of all processes and keys through one circuit. What a rejected call
-        would have done is not known: while the circuit was open, it counts as a failure.
-        {calls.weight > 1 && ` There are many calls: one of ${calls.weight.toFixed(1)} is replayed.`}
+        This is an estimate. The page counts calls in periods of {every / 1_000} seconds. It spreads the calls of a
+        period evenly in a random order, and replays the calls of all processes and keys on one circuit. A call that was
+        rejected while the circuit was open counts as a failure.
+        {calls.weight > 1 && ` Because there are many calls, each replayed call represents ${calls.weight.toFixed(1)}.`}
       </p>
     </>
   )

@@ -1,4 +1,4 @@
-/** Receives the whole view from the server, then its changes. */
+/** Receives the whole view from the server first, then the changes. */
 import type { Change, MoreMessage, PageView, ViewMessage } from "../src/dashboard/view.ts"
 import { follow } from "./clock.ts"
 import { apply } from "./model.ts"
@@ -28,7 +28,7 @@ export const connect = (url: string, tell: (connected: Connected) => void): (() 
   const report = () => {
     if (waiting) return
     waiting = true
-    // Several messages at once are drawn once. A timer also draws in a hidden tab, whose title shows how many circuits are open.
+    // Draws several messages at once. A timer also runs in a hidden tab, and the title of the tab shows how many circuits are open.
     setTimeout(() => {
       waiting = false
       tell({ view, lostAt })
@@ -44,13 +44,13 @@ export const connect = (url: string, tell: (connected: Connected) => void): (() 
     lostAt ??= heardAt
     report()
   }
-  /** A view whose circuits have not all arrived. */
+  /** A view that still misses `missing` circuits. */
   let partial: PageView | undefined
   let missing = 0
   const received = (part: PageView, rest: number) => {
     missing = rest
     partial = rest > 0 ? part : undefined
-    // The first view is shown while it grows. A later one replaces the whole screen, so it is shown when it is complete.
+    // The first view is shown before it is complete. A later view replaces the screen, so it is shown only when it is complete.
     if (rest === 0 || isFirst) view = part
     if (rest === 0) isFirst = false
     heard(part.at)

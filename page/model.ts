@@ -1,16 +1,20 @@
 /** Applies changes to the view, and selects the circuits to show. Pure: it touches neither the document nor the network. */
 import { grouped } from "../src/core/grouped.ts"
-import type { Change, CircuitView, HistoryView, PageView, Sample, TrafficView } from "../src/dashboard/view.ts"
+import {
+  type Change,
+  type CircuitView,
+  type HistoryView,
+  hourMillis,
+  type PageView,
+  type Sample,
+  samples,
+  type TrafficView
+} from "../src/dashboard/view.ts"
 
 export type State = CircuitView["state"]
 
 /** The worst first. */
 export const states: ReadonlyArray<State> = ["Open", "Isolated", "HalfOpen", "Disabled", "Closed"]
-
-export const hourMillis = 3_600_000
-
-/** The number of samples in a history, as on the server. */
-export const samples = 60
 
 const longer = (line: ReadonlyArray<number>, next: number): ReadonlyArray<number> => [...line.slice(1 - samples), next]
 
@@ -31,7 +35,7 @@ const toTraffic = ([, calls, failures, rejections, slow, inFlight, p50, p95, lim
   limit: limit ?? undefined
 })
 
-/** Adds a sample to each circuit that has traffic. A circuit that is not in the sample keeps its figures. */
+/** Adds a sample to each circuit that has traffic. If the sample does not contain a circuit, its figures did not change. */
 const sampled = (circuits: ReadonlyArray<CircuitView>, sample: ReadonlyArray<Sample>): ReadonlyArray<CircuitView> => {
   const changed = new Map(sample.map((one) => [one[0], toTraffic(one)]))
   return circuits.map((one) => {
@@ -126,7 +130,7 @@ export const troubles = (view: PageView, choice: Choice): ReadonlyArray<Trouble>
     }))
 }
 
-/** One entry for each name: the circuit without a key, which represents all keys. */
+/** The circuits without a key. Each represents its name, with all keys. */
 export const names = (view: PageView, choice: Choice): ReadonlyArray<CircuitView> => {
   const found = view.circuits.filter((one) => one.key === undefined && matches(one, choice))
   if (choice.sort === "name") return found.sort(byName)

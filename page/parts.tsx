@@ -53,7 +53,7 @@ export const Since = ({ at }: { readonly at: number }) => {
   )
 }
 
-/** The time until `at`, updated each second. From then on, the text `over`. */
+/** The time until `at`, updated each second. After `at`, the text `over`. */
 export const Until = ({ at, over }: { readonly at: number; readonly over: string }) => {
   const now = useNow()
   return (
@@ -108,5 +108,5 @@ export const Name = ({ circuit }: { readonly circuit: Pick<CircuitView, "name" |
   </span>
 )
 
-/** The id is valid in a URL whatever the name is: `encodeURIComponent` throws for some names. */
+/** The address of a circuit. It contains the id, because `encodeURIComponent` throws for some names. */
 export const addressOf = ({ id }: Pick<CircuitView, "id">): string => `#/circuit/${id}`

@@ -6,7 +6,7 @@ export default defineConfig({
   build: {
     outDir: "../dist/dashboard/page",
     emptyOutDir: true,
-    // No application has a folder of this name, so the page can be at the root of a router.
+    // An application is unlikely to have a folder with this name, so the page can be at the root of a router.
     assetsDir: "effect-fuse",
     target: "es2022",
     modulePreload: false,

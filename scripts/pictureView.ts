@@ -89,6 +89,7 @@ export const pictureDetail = (view: PageView, id: string): CircuitDetail | undef
     ],
     policies: 1,
     processes: [1, 2, 3, 4, 5, 6].map(process),
+    reporting: { processes: 6, notClosed: 6 },
     links: ["Metrics", "Logs", "Runbook"].map((title) => ({
       title,
       href: `https://ops.example/${title}?circuit=${name}&key=${key ?? ""}`

@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Schedule, Scope } from "effect"
 import { CircuitBreaker, Trip } from "effect-fuse"
@@ -13,6 +12,7 @@ import { start } from "./support/commandLine.ts"
 import { postgresServer } from "./support/postgresServer.ts"
 import { prepared } from "./support/prepared.ts"
 import { type Process, startProcesses } from "./support/processes.ts"
+import { cpuMillis } from "./support/programs.ts"
 import { type Connection, connection, standsAt, trip, until } from "./support/redisFleet.ts"
 import { redisServer } from "./support/redisServer.ts"
 import * as sqlFleet from "./support/sqlFleet.ts"
@@ -92,15 +92,10 @@ const use = (circuit: string) => Effect.forEach(shared.fleet, (one) => one.ask("
 const withStore = <A, E>(f: (store: Effect.Success<ReturnType<typeof RedisStore.make>>) => Effect.Effect<A, E>) =>
   Effect.orDie(Effect.provideContext(Effect.flatMap(RedisStore.make({}), f), shared.connection))
 
-/** Returns the share of a core that a process has used since the call of this function. A tick of its CPU time is 10 milliseconds. */
+/** Starts a measurement. The returned function says which share of a core the process has used since then. */
 const cpuOf = (pid: number): (() => number) => {
-  const millis = () => {
-    const [, rest = ""] = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")
-    const fields = rest.split(" ")
-    return (Number(fields[11]) + Number(fields[12])) * 10
-  }
-  const before = { at: Date.now(), millis: millis() }
-  return () => (millis() - before.millis) / (Date.now() - before.at)
+  const before = { at: Date.now(), millis: cpuMillis(pid) }
+  return () => (cpuMillis(pid) - before.millis) / (Date.now() - before.at)
 }
 
 const unharmed = (page: Opened) => assert.deepStrictEqual(page.problems, [])
@@ -115,7 +110,15 @@ describe("the page of a fleet on Redis", () => {
       yield* breakDown("mail")
       const row = trouble(page, "mail")
       yield* say(() => row.waitFor())
-      const said = yield* say(() => row.innerText())
+      // A browser does not lay out a new row before its next frame. Until then, the row has no text.
+      let said = ""
+      yield* until(
+        "the row has its text",
+        say(async () => {
+          said = await row.innerText()
+          return said !== ""
+        })
+      )
       assert.match(said, /Open/)
       assert.match(said, /\d failures in a row/)
       assert.match(said, /[23] of 3 processes agreed/)
@@ -130,7 +133,7 @@ describe("the page of a fleet on Redis", () => {
     })
   )
 
-  it.live("shows on the page of a circuit what each process says, the last failures, the policy and links", () =>
+  it.live("shows the processes, the last failures, the policy and links on the page of a circuit", () =>
     Effect.gen(function* () {
       yield* breakDown("stock level")
       const page = yield* asViewer()
@@ -168,7 +171,7 @@ describe("the page of a fleet on Redis", () => {
           ([, rejections = "0"]) => Number(rejections) > 10
         )
       )
-      // With this policy, the circuit would never have opened, and the rejected calls would have failed.
+      // With this policy, the circuit never opens, and the rejected calls fail.
       const field = (label: RegExp) => page.locator("form.policy").getByLabel(label)
       yield* say(() => field(/failures in a row/).fill("10000"))
       yield* say(() => field(/calls in 10 s/).fill("1000000"))
@@ -251,7 +254,7 @@ describe("the page of a fleet on Redis", () => {
     Effect.gen(function* () {
       const image = '<img src="x" onerror="document.title=1">'
       const turned = "user\u202egpj.exe"
-      // Not every text is valid in a URL, such as half of a surrogate pair.
+      // Half of a surrogate pair is not valid in a URL.
       const names = [image, turned, "javascript:alert(1)", "../../x?y=z#w", "half \ud83d"]
       yield* withStore((store) =>
         Effect.gen(function* () {
@@ -425,7 +428,7 @@ describe("the page of a fleet on Redis", () => {
         `1,000 circuits, 200 processes: server ${(share * 100).toFixed(1)} % of a core; tasks over 50 ms while it loads: ${first}; afterwards: ${later}`
       )
       assert.match(yield* say(() => page.locator(".source").innerText()), /200 processes/)
-      // The table has pages, so that its size does not depend on the number of circuits.
+      // The table has pages, so its size does not depend on the number of circuits.
       yield* say(() => page.getByText("1 to 30 of 1,000").waitFor())
       for (let i = 0; i < 33; i++) yield* say(() => page.getByRole("button", { name: "Next" }).click())
       yield* say(() => page.getByText("991 to 1,000 of 1,000").waitFor())

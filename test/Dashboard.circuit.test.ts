@@ -29,9 +29,9 @@ const about = (lastFailure: string | undefined, ...policy: NameDetails["policy"]
   policy
 })
 
-describe("what the processes say", () => {
-  it("shows each process by its name, the worst first, with its rates per second", () => {
-    const { processes } = processesOf(
+describe("the reports of the processes", () => {
+  it("have the name and the rates per second of each process, the worst process first", () => {
+    const { processes, reporting } = processesOf(
       digestsOf({
         "shop-1~a1": [nameDigest({ failures: 10 })],
         "shop-2~b2": [nameDigest({ notClosed: 1, calls: 5, failures: 5, rejected: 100 })],
@@ -50,9 +50,10 @@ describe("what the processes say", () => {
         ["shop-3", 0, 10, 0, 0]
       ]
     )
+    assert.deepStrictEqual(reporting, { processes: 3, notClosed: 1 })
   })
 
-  it("counts equal failures, and shows the most frequent policy", () => {
+  it("have a count for equal failures, and the most frequent policy", () => {
     const slow = ["slowCall", "1s"] as const
     const { failures, policies, policy } = processesOf(
       digestsOf({
@@ -72,7 +73,7 @@ describe("what the processes say", () => {
     assert.deepStrictEqual([policies, policy], [2, [{ name: "slowCall", value: "1s" }]])
   })
 
-  it("of a key has only the processes that report the key", () => {
+  it("about a key have only the processes whose digest contains the key", () => {
     const worst: ReadonlyArray<WorstKey> = [
       { key: "berlin", state: "Open", failures: 7 },
       { key: "lyon", state: "Closed", failures: 1 }
@@ -85,13 +86,17 @@ describe("what the processes say", () => {
     assert.deepStrictEqual(views("oslo"), [])
   })
 
-  it("is bounded, and has no control characters", () => {
+  it("are bounded and have no control characters, and all processes are counted", () => {
     const foreign = "\u202e\u0000".repeat(100)
     const all = Object.fromEntries(
-      Array.from({ length: 300 }, (_, i) => [`p${i}${foreign}~1`, [nameDigest({ about: about(`${i}${foreign}`) })]])
+      Array.from({ length: 300 }, (_, i) => [
+        `p${i}${foreign}~1`,
+        [nameDigest({ notClosed: i % 4 === 0 ? 0 : 1, about: about(`${i}${foreign}`) })]
+      ])
     )
     const found = processesOf(digestsOf(all), "api", undefined)
     assert.deepStrictEqual([found.processes.length, found.failures.length], [50, 10])
+    assert.deepStrictEqual(found.reporting, { processes: 300, notClosed: 225 })
     for (const text of [found.processes[0]?.process ?? "", found.failures[0]?.error ?? ""]) {
       assert.isAbove(text.length, 50)
       assert.notMatch(text, /[\p{Cc}\p{Cf}]/u)
@@ -101,7 +106,7 @@ describe("what the processes say", () => {
 })
 
 describe("the digest of a process", () => {
-  it.effect("has the last failure and the policy of a name only while it fails or is not closed", () =>
+  it.effect("has the last failure and the policy of a name only while the name fails or is not closed", () =>
     Effect.gen(function* () {
       const meter = new TrafficMeter(yield* BreakerStore.BreakerStore)
       const policy = { trip: Trip.consecutive(2), cooldown: "1 minute" } as const
@@ -218,6 +223,7 @@ describe("links", () => {
     ["https://a.example/"]
   ])("of Dashboard.layer are refused with the name of the field: %j", (links) => {
     const access = () => Effect.succeed({ see: true, steer: false })
+    // The types refuse some of these links, too.
     assert.throws(() => Dashboard.layer({ access, links: links as never }), /links: expected an object/)
   })
 })

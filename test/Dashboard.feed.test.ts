@@ -157,7 +157,7 @@ describe("the board", () => {
     assert.deepStrictEqual([name?.state, name?.rolledUp, name?.keysDown, name?.why], ["Open", true, 3, "reason 7"])
   })
 
-  it("a name that only some processes have opened is shown as local, after two samples", () => {
+  it("shows a name as local after two samples, if only some processes have opened it", () => {
     const board = new Board("fleet", "label")
     const read: CircuitsRead = { circuits: [], transitions: [], processes: 3, changed: false }
     const healthy = digest([["a", 1]])
@@ -210,7 +210,7 @@ describe("the feed", () => {
     })
   )
 
-  it.effect("sends a large view in parts: what is not closed first, and an id only at the end", () =>
+  it.effect("sends a large view in parts: first the circuits that are not closed, and an id only at the end", () =>
     Effect.gen(function* () {
       const { content, reader } = fake()
       content.names = Array.from({ length: 400 }, (_, i) => [`healthy-${i}`, 1] as const)
@@ -251,7 +251,7 @@ describe("the feed", () => {
     })
   )
 
-  it.effect("reports at once that the store is lost, since when, and that it is back", () =>
+  it.effect("reports at once when the store is lost, and when it answers again", () =>
     Effect.gen(function* () {
       const { content, reader } = fake()
       const { heard } = yield* watch(yield* feedOf(reader))
@@ -310,7 +310,7 @@ describe("the feed", () => {
     })
   )
 
-  it.effect("a viewer that does not read is dropped, and the others are not affected", () =>
+  it.effect("a viewer that does not read is dropped, and all other viewers continue", () =>
     Effect.gen(function* () {
       const { content, reader } = fake()
       const feed = yield* feedOf(reader)

@@ -168,7 +168,7 @@ describe("access", () => {
     })
   )
 
-  it.live("an action from the page is carried out in the name that the application gives", () =>
+  it.live("an action from the page has the actor that the application gives", () =>
     Effect.gen(function* () {
       const { run, send } = yield* page()
       yield* run(failing("api"))
@@ -180,7 +180,7 @@ describe("access", () => {
     })
   )
 
-  it.live("the request names the operator if the application does not", () =>
+  it.live("the actor of the request counts if the application gives no actor", () =>
     Effect.gen(function* () {
       const { run, send } = yield* page({ access: () => Effect.succeed({ see: true, steer: true }) })
       yield* run(failing("api"))

@@ -37,7 +37,7 @@ describe("the news of transitions", () => {
       ["api was isolated by ann: drill", "api was released by ann"]
     ],
     [
-      "an outage that began before is not news, but its end is",
+      "the end of an earlier outage is news, and its beginning is not",
       [move(-5_000, "api", "Closed", "Open"), move(5_000, "api", "Open", "Closed")],
       ["api is closed again after 10 s"]
     ],
@@ -81,9 +81,9 @@ describe("the memory of the news", () => {
     news.of(thousands.slice(4_000, 6_000).map((i) => keyed(i, "Closed", "Isolated")))
     assert.strictEqual(news.size(), 6_000)
     const left = new Set([circuitId("api", "k1"), circuitId("api", "k4001")])
-    news.keep((id) => left.has(id))
+    news.keep(left)
     assert.strictEqual(news.size(), 2)
-    // What is still remembered is still reported once.
+    // The outage that is still remembered is reported at its end.
     assert.deepStrictEqual(news.of([keyed(1, "HalfOpen", "Open"), keyed(1, "HalfOpen", "Closed")]), [
       "api [k1] is closed again after 0 s"
     ])
@@ -104,7 +104,7 @@ describe("the memory of the news", () => {
       const hear = yield* makeWebhook(url)
       const at = Date.now() + 1
       yield* hear({ ...change([move(at, "api", "Closed", "Open")]), sample: [] }, [])
-      // The circuit has no record any more, so the end of its outage is not news.
+      // The circuit has no record now, so the end of its outage is not news.
       yield* hear(change([move(at + 1, "api", "HalfOpen", "Closed"), move(at + 2, "mail", "Closed", "Open")]), [])
       yield* until(
         "it has heard",
@@ -141,7 +141,7 @@ const receiver = (statuses: Array<number>) =>
   })
 
 describe("the webhook", () => {
-  it.live("receives changes of the same moment in one message", () =>
+  it.live("receives simultaneous changes in one message", () =>
     Effect.gen(function* () {
       const { heard, url } = yield* receiver([])
       const hear = yield* makeWebhook(url)
@@ -156,7 +156,7 @@ describe("the webhook", () => {
     })
   )
 
-  it.live("receives a message again if it did not accept it", () =>
+  it.live("receives a refused message again", () =>
     Effect.gen(function* () {
       const { heard, url } = yield* receiver([500])
       const hear = yield* makeWebhook(url)

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Schema } from "effect"
-import { Trip } from "effect-fuse"
+import { Effect, Result, Schema } from "effect"
+import { BreakerPolicy, Trip } from "effect-fuse"
 import * as Simulator from "effect-fuse/Simulator"
 import type { HistoryView } from "../src/dashboard/view.ts"
 import { type BandChange, bandsOf, callsOf, realCourse, replay, usual } from "../src/dashboard/whatIf.ts"
@@ -25,7 +25,7 @@ const change = (at: number, from: BandChange["from"], to: BandChange["to"], key?
   ...{ at, from, to, key }
 })
 
-/** An outage from 100 s to 200 s: the circuit opens, probes in vain, and closes. */
+/** An outage from 100 s to 200 s: the circuit opens, a probe fails, and the circuit closes. */
 const outage = history((i) => {
   if (i === 20) return [8, 1, 2]
   return i > 20 && i <= 40 ? [0.2, 0.2, 9.8] : [10, 0, 0]
@@ -39,7 +39,7 @@ const outageStates = [
 
 describe("the states over a period", () => {
   it.each<readonly [string, ReadonlyArray<BandChange>, BandChange["to"], ReadonlyArray<readonly [string, number]>]>([
-    ["without a transition, it is the present state", [], "Isolated", [["Isolated", 100]]],
+    ["without a transition, the circuit has its present state", [], "Isolated", [["Isolated", 100]]],
     ["a transition before the period decides its beginning", [change(-50, "Closed", "Open")], "Open", [["Open", 100]]],
     [
       "each transition ends a state",
@@ -77,7 +77,7 @@ describe("the states over a period", () => {
 })
 
 describe("the calls of the samples", () => {
-  it.effect.prop("are as many as the samples counted, in order of time", [Schema.String], ([text]) =>
+  it.effect.prop("match the counts of the samples, and are in order of time", [Schema.String], ([text]) =>
     Effect.sync(() => {
       const chance = chances(text.length + (text.charCodeAt(0) || 0))
       const some = history(() => {
@@ -96,7 +96,7 @@ describe("the calls of the samples", () => {
     })
   )
 
-  it("a rejected call counts as failed while the circuit was open, and otherwise is like the calls that ran", () => {
+  it("a rejected call counts as failed if the circuit was open, and otherwise fails as often as the calls that ran", () => {
     const rejecting = history(() => [10, 0, 10])
     const failed = (bands: Parameters<typeof callsOf>[1]) =>
       callsOf(rejecting, bands, end, every).calls.filter(({ fails }) => fails).length
@@ -105,7 +105,7 @@ describe("the calls of the samples", () => {
     assert.strictEqual(failed([{ state: "Open", from: 0, to: end }]), 3_000)
   })
 
-  it("are limited: of more calls, each stands for several", () => {
+  it("are limited: if there are more, each replayed call stands for several", () => {
     const { calls, weight } = callsOf(
       history(() => [10_000, 100, 0]),
       [],
@@ -118,7 +118,15 @@ describe("the calls of the samples", () => {
 })
 
 describe("the replay", () => {
-  it("of the default policy opens within a sample of what happened", () => {
+  it("begins with the default policy", () => {
+    const { inARow, minimumCalls, openForMillis, share } = usual
+    const rate = Trip.failureRate({ threshold: share, minimumCalls, over: "10 seconds" })
+    const trip = Trip.any(Trip.consecutive(inARow), rate)
+    const policy = Result.getOrThrow(BreakerPolicy.decode({ trip, cooldown: openForMillis }))
+    assert.deepStrictEqual(policy, BreakerPolicy.defaults)
+  })
+
+  it("of the default policy opens at most one sample away from the real opening", () => {
     const bands = bandsOf(outageStates, "Closed", 0, end)
     const real = realCourse(outage, bands, every)
     const replayed = replay(callsOf(outage, bands, end, every), usual, 0, end)
@@ -128,7 +136,7 @@ describe("the replay", () => {
     assert.approximately(real.rejected, 990, 1)
   })
 
-  it("of a policy that never opens lets all failures through, and one that opens for longer rejects more", () => {
+  it("of a policy that never opens lets all failures through, and a longer cooldown rejects more", () => {
     const bands = bandsOf(outageStates, "Closed", 0, end)
     const calls = callsOf(outage, bands, end, every)
     const never = replay(calls, { ...usual, inARow: 10_000, share: 1, minimumCalls: 1_000_000 }, 0, end)

@@ -61,7 +61,7 @@ describe("Operator.overview", () => {
     })
   )
 
-  it.effect("counts the calls of a period in the next digest if its own digest did not arrive", () =>
+  it.effect("counts the calls of a lost digest in the next digest", () =>
     Effect.gen(function* () {
       const { at, store } = yield* TestFleet.make(2)
       const { trouble } = at(0)
@@ -99,23 +99,21 @@ describe("Operator.overview", () => {
     })
   )
 
-  it.effect(
-    "has the state of the name's own circuit if that is not Closed, otherwise the worst state of its keys",
-    () =>
-      Effect.gen(function* () {
-        const { store } = yield* TestFleet.make(1)
-        yield* Operator.open(store, "own")
-        yield* Operator.isolate(store, "own", { key: "a" })
-        yield* Operator.disable(store, "keys", { key: "a" })
-        yield* Operator.isolate(store, "keys", { key: "b" })
-        assert.deepStrictEqual(
-          (yield* Operator.overview(store)).names.map(({ name, notClosed, state }) => [name, state, notClosed]),
-          [
-            ["keys", "Isolated", 2],
-            ["own", "Open", 2]
-          ]
-        )
-      })
+  it.effect("has the state of the name's own circuit if it is not Closed, otherwise the worst state of the keys", () =>
+    Effect.gen(function* () {
+      const { store } = yield* TestFleet.make(1)
+      yield* Operator.open(store, "own")
+      yield* Operator.isolate(store, "own", { key: "a" })
+      yield* Operator.disable(store, "keys", { key: "a" })
+      yield* Operator.isolate(store, "keys", { key: "b" })
+      assert.deepStrictEqual(
+        (yield* Operator.overview(store)).names.map(({ name, notClosed, state }) => [name, state, notClosed]),
+        [
+          ["keys", "Isolated", 2],
+          ["own", "Open", 2]
+        ]
+      )
+    })
   )
 
   it.effect("counts the processes that opened a circuit without the fleet", () =>

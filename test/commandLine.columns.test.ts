@@ -224,7 +224,7 @@ describe("A row", () => {
     const { rows } = shown([known("api", undefined, { reason: verdict.detail, outage })])
     assert.deepInclude(rows[0], { AGREED: expected })
     assert.match(rows[0]?.["WHY"] ?? "", /^\d failures in a row \(limit 5\)$/)
-    // After a failed probe, the outage continues with another reason.
+    // A failed probe does not end the outage, but changes the reason.
     const later = { why: "ProbeFailed", reason: "the probe failed", outage: { ...outage, openings: 2 } } as const
     const { rows: after } = shown([known("api", undefined, later)])
     assert.deepInclude(after[0], { AGREED: expected })
@@ -253,7 +253,7 @@ describe("A row", () => {
     assert.deepInclude(shown([opened]).rows[0], { AGREED: "3/4", WHY: "Tripped" })
   })
 
-  it("shows no number of processes if the record has none, or if it shows an override", () => {
+  it("leaves AGREED empty if the record has no agreement, or if the row shows an override", () => {
     const claims = "broken in 3 of 4 processes together"
     const outage = { since: at, openings: 1, agreed: { processes: 3, of: 4 } }
     const override = { state: "Isolated", since: at, reason: "drill" } as const

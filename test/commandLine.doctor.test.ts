@@ -97,7 +97,7 @@ describe.each(kinds)("The doctor on %s", (kind) => {
         checks.map((check) => ["ok", check])
       )
       assert.match(text.out, new RegExp(`^ok +version +${kind} \\d+\\.\\d+`, "m"))
-      // A doctor is a voter for a moment, so the other doctor may count it.
+      // While a doctor runs, it is a voter, so the other doctor may count it.
       assert.match(text.out, /0 circuits not closed, (1 process|2 processes) alive/)
       assert.strictEqual(json.error + text.error, "")
 
@@ -133,7 +133,7 @@ describe("The doctor finds", () => {
     "what a user of Redis may not do, and what Redis does when its memory is full",
     Effect.gen(function* () {
       const redis = yield* connection(all.redis.url)
-      // Each user has a prefix of its own: a doctor is a voter for a moment, so another doctor of the same fleet may count it.
+      // While a doctor runs, it is a voter, so another doctor with the same prefix may count it. Each user has its own prefix.
       const as = (user: string, ...rights: ReadonlyArray<string>) =>
         Effect.as(send(redis, "ACL SETUSER", user, "on", ">s3cret", "~*", "&*", "+@all", ...rights), [
           ...["--redis", all.redis.url.replace("//", `//${user}:s3cret@`)],

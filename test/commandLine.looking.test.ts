@@ -87,7 +87,7 @@ describe.each(kinds)("A name on %s", (kind) => {
   )
 
   live(
-    "has on the page of serve the transitions that the trail knows from before",
+    "serve shows transitions from before its start, if the trail has them",
     Effect.gen(function* () {
       const { flags, join } = yield* ready(kind)
       const one = yield* join

@@ -70,7 +70,7 @@ describe.each(kinds)("The digests of processes on %s", (kind) => {
   )
 
   live(
-    "a healthy name is known to commands that steer, a misspelt name is refused, and the error counts the processes that do not use it",
+    "operator actions know a healthy name, refuse a misspelt name, and say how many processes do not use it",
     Effect.gen(function* () {
       const place = yield* ready(kind)
       const { flags } = place

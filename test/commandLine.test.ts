@@ -460,7 +460,7 @@ describe("A question", () => {
   )
 
   live(
-    "is asked before release ends an override of another operator, and not for the operator's own",
+    "release asks before it ends an override of another operator, and does not ask for the operator's own",
     Effect.gen(function* () {
       const { flags, outside } = yield* ready("Redis")
       const set = { actor: "ann", reason: "migration\u001b[2J" }

@@ -25,7 +25,7 @@ const nameDigest: Arbitrary.Arbitrary<NameDigest> = Arbitrary.all({
   )
 })
 
-/** A process has each name once. */
+/** A digest has each name once. */
 const distinct = (names: ReadonlyArray<NameDigest>): ReadonlyArray<NameDigest> => [
   ...new Map(names.map((one) => [one.name, one])).values()
 ]
@@ -127,7 +127,7 @@ describe("A digest", () => {
     })
   })
 
-  it("has the names that are not Closed, then the busiest, and the number of names for which there is no room", () => {
+  it("has first the names that are not Closed, then the busiest names, and the number of left out names", () => {
     const all = many(10_000, (index) => ({
       calls: index,
       notClosed: index % 1_000 === 0 ? 1 : 0,
@@ -154,7 +154,7 @@ describe("A digest", () => {
     )
     assert.isTrue(few.names.every((one) => one.about?.lastFailure === "timeout"))
     assert.deepStrictEqual(few.names[0]?.about, about)
-    // Here, the counts of all names have room, but not all details.
+    // All counts fit into this digest, but not all details.
     const long = { ...about, lastFailure: "x".repeat(500) }
     const some = decoded(
       encode(
@@ -171,7 +171,7 @@ describe("A digest", () => {
     ["a text", '"timeout"', undefined],
     ["numbers", "[5,[1,2]]", { lastFailure: undefined, policy: [] }],
     ["an odd number of texts", '["timeout",["probes"]]', { lastFailure: "timeout", policy: [] }]
-  ])("is decoded without the details of a name if they are %s", (_, details, expected) => {
+  ])("is decoded without invalid details: %s", (_, details, expected) => {
     const text = `{"v":1,"p":9,"c":[["api",1,1,0,0,0,0,0,0,0,null,null,null,null,${details}]],"n":[],"l":0}`
     const { names } = decoded(text)
     assert.strictEqual(names[0]?.calls, 1)

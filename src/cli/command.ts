@@ -52,7 +52,7 @@ const list = Command.make(
   handle(async () => (await showModule()).list)
 ).pipe(
   Command.withDescription(
-    "Lists all circuits that are not closed. With --all, it also lists healthy circuits, and the traffic of each"
+    "Lists all circuits that are not closed. With --all, it also lists healthy circuits, and shows traffic"
   ),
   Command.withExamples([
     { command: "effect-fuse list --redis redis://localhost:6379", description: "All circuits that are not closed" },
@@ -119,7 +119,7 @@ const doctor = Command.make(
   handle(async () => (await import("./doctor.ts")).doctor)
 ).pipe(
   Command.withDescription(
-    "Checks the store: whether it answers, and its version, clock, latency, scripts or tables, announcements and contents. Writes a record that expires after 10 seconds"
+    "Checks the connection, version, clock, latency, scripts or tables, announcements and contents of the store. Writes a record that expires after 10 seconds"
   )
 )
 
@@ -167,7 +167,7 @@ const release = Command.make(
   handle(async () => (await operateModule()).release)
 ).pipe(
   Command.withDescription(
-    "Ends all overrides that isolate and disable have set. It asks before it ends those of another operator"
+    "Ends all overrides from isolate and disable. It asks before it ends overrides of another operator"
   )
 )
 

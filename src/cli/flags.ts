@@ -1,9 +1,8 @@
 import * as Config from "effect/Config"
 import * as Flag from "effect/cli/Flag"
-import * as Option from "effect/Option"
 import { linkForm, toLink } from "../dashboard/linkTemplate.ts"
 import { scenarioNames } from "../simulator/scenarioNames.ts"
-import { countFlag, parseMillis } from "./settings.ts"
+import { countFlag, parsed, parseMillis } from "./settings.ts"
 
 // ---- Which circuits are shown ---------------------------------------------------------------------------------------
 
@@ -18,10 +17,7 @@ const toState = (text: string): string | undefined => {
 export const stateFlag = Flag.String("state").pipe(
   Flag.withMetavar("STATE"),
   Flag.withDescription("Show only circuits in this state: open, half-open, isolated, disabled. May be repeated"),
-  Flag.filterMap(
-    (text) => Option.fromUndefinedOr(toState(text)),
-    () => `one of ${states.join(", ")}`
-  ),
+  parsed(toState, `one of ${states.join(", ")}`),
   Flag.atLeast(0)
 )
 
@@ -71,10 +67,7 @@ export const reasonFlag = Flag.String("reason").pipe(
   Flag.optional
 )
 
-export const newFlag = Flag.Boolean("new").pipe(
-  Flag.withDescription("Accept a name that is not known yet"),
-  Flag.withDefault(false)
-)
+export const newFlag = Flag.Boolean("new").pipe(Flag.withDescription("Accept an unknown name"), Flag.withDefault(false))
 
 // ---- The page -------------------------------------------------------------------------------------------------------
 
@@ -122,10 +115,7 @@ export const linkFlag = Flag.String("link").pipe(
   Flag.withDescription(
     "A link on the page of each circuit. In the URL, {name} and {key} stand for the circuit. May be repeated. Default: none"
   ),
-  Flag.filterMap(
-    (text) => Option.fromUndefinedOr(toLinkFlag(text)),
-    () => `TITLE=URL: ${linkForm}`
-  ),
+  parsed(toLinkFlag, `TITLE=URL: ${linkForm}`),
   Flag.atLeast(0)
 )
 
@@ -165,9 +155,6 @@ export const outageFlag = Flag.String("outage").pipe(
   Flag.withDescription(
     "When the dependency is down: 30s+20s, or 30s+20s@0.5 if half of the calls fail. May be repeated. Default: 30s+20s"
   ),
-  Flag.filterMap(
-    (text) => Option.fromUndefinedOr(toOutage(text)),
-    () => "AT+FOR such as 30s+20s or 30s+20s@0.5"
-  ),
+  parsed(toOutage, "AT+FOR such as 30s+20s or 30s+20s@0.5"),
   Flag.atLeast(0)
 )

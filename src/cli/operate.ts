@@ -50,11 +50,11 @@ const endsOfOthers = (
   return `${action} will end ${those} of ${circuit} that another operator has set: ${others.map(overrideText).join("; ")}.`
 }
 
-/** Says why a name that is not known may be right. */
+/** Explains why an unknown name may be right. */
 const newAdvice = (overview: Operator.Overview | undefined): string => {
   const { digests = 0, leftOut = 0, processes = 0 } = overview ?? {}
   if (processes > 0 && digests === processes && leftOut === 0) {
-    return `${processes === 1 ? "The live process does not use" : `None of the ${processes} live processes uses`} this name. If the name is right, add --new.`
+    return `${processes === 1 ? "The live process does not use" : `The ${processes} live processes do not use`} this name. If the name is right, add --new.`
   }
   return digests === 0
     ? "A circuit that has never failed is not in the store. If the name is right, add --new."

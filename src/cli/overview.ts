@@ -92,7 +92,7 @@ const columns: ReadonlyArray<Column & { readonly cell: (row: NameRow, now: numbe
 
 const isEmpty = ({ names, processes }: Operator.Overview): boolean => names.length === 0 && processes === 0
 
-/** Says which processes and names are missing from the list. Empty if it is complete. */
+/** Counts the processes and names that are missing from the list. Empty if the list is complete. */
 export const missingText = ({ digests, leftOut, processes, unreadable }: Operator.Overview): string => {
   const silent = Math.max(0, processes - digests - unreadable)
   return [
@@ -122,7 +122,6 @@ export const overviewText = (all: Operator.Overview, choice: Choice, at: number,
   ].join("\n")
 }
 
-/** The names as JSON data. */
 export const overviewData = (all: Operator.Overview, choice: Choice) => {
   const found = rowsOf(all, choice)
   const { digests, leftOut, processes, unreadable } = all
@@ -132,7 +131,7 @@ export const overviewData = (all: Operator.Overview, choice: Choice) => {
   }
 }
 
-/** Fails if a flag does not go with `--all`, or needs it. */
+/** Fails if the command has a flag that `--all` forbids, or a flag that needs `--all`. */
 export const checkChoice = (
   { all, keys, sort }: { readonly all: boolean; readonly keys: boolean; readonly sort: Choice["sort"] },
   command: string

@@ -16,13 +16,13 @@ interface Current {
 
 export interface ReopenedStore {
   readonly store: SharedStore
-  /** The server of the open store, or of the last one. */
+  /** The server of the open store. If no store is open, the server of the last open store. */
   readonly opened: () => OpenedServer
 }
 
 /**
- * A store that is opened again after a failure, for a long-running command. The first attempt to open it must succeed. Until a later
- * attempt succeeds, operations fail with the latest error.
+ * Opens a store, and reopens it after a failure, for a long-running command. The first attempt must succeed. While the store is not open,
+ * operations fail with the error of the latest attempt.
  */
 export const reopenedStore = (settings: CommandSettings): Effect.Effect<ReopenedStore, CommandFailure, Scope> =>
   Effect.gen(function* () {

@@ -46,7 +46,7 @@ const loopback = new Set(["localhost", "127.0.0.1", "::1", "[::1]"])
 
 const hostOf = ({ headers }: PageRequest): string => URL.parse(`http://${headers["host"] ?? ""}`)?.hostname ?? ""
 
-/** Checks the token, and recognizes a browser that has sent it by a cookie. */
+/** Checks the token. After a valid token, a cookie identifies the browser. */
 const makeLogin = (token: string | undefined, port: number) => {
   const expected = token === undefined ? undefined : digestOf(token)
   // All ports of a host share their cookies.
@@ -65,7 +65,7 @@ const makeLogin = (token: string | undefined, port: number) => {
       if (expected === undefined || !isEqual(digestOf(given), expected)) {
         return HttpServerResponse.text("This token is not valid.\n", { status: 403, headers })
       }
-      // The redirect removes the token from the address, and from the history of the browser.
+      // The redirect keeps the token out of the address bar and the browser history.
       return HttpServerResponse.empty({
         status: 303,
         headers: {
@@ -137,7 +137,7 @@ export const serve = (
       })
       const isLoopback = loopback.has(host)
       const app = Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
-        // With DNS rebinding, another site could give its own name the address of this machine, and read the page.
+        // This prevents DNS rebinding: another site could give its own name the address of this machine, and then read the page.
         if (isLoopback && !loopback.has(hostOf(request))) {
           return Effect.succeed(HttpServerResponse.text("This server answers to localhost only.\n", { status: 421 }))
         }
@@ -152,7 +152,8 @@ export const serve = (
       if (token !== undefined) yield* Console.error(`Operators open ${url}?token=... with the token.`)
       else
         yield* Console.error("The page is read-only. With --token, a browser that has the token can change circuits.")
-      if (!isLoopback) yield* Console.error(`Every machine that can reach port ${port} of this one can read the page.`)
+      if (!isLoopback)
+        yield* Console.error(`Every machine that can reach port ${port} of this machine can read the page.`)
       return yield* Effect.never
     })
   )

@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
 import * as questions from "../audit/queries.ts"
 import type { State, Why } from "../core/Circuit.ts"
+import { remember } from "../core/remember.ts"
 import { bounded, whyText } from "../dashboard/texts.ts"
 import type { TransitionView } from "../dashboard/view.ts"
 import { states } from "../shapes/states.ts"
@@ -11,14 +12,14 @@ import { circuitId } from "../store/codec.ts"
 import { checkTables, type OnSql, type OpenedServer, whereTrail, withDatabase } from "./server.ts"
 import type { CommandSettings } from "./settings.ts"
 
-/** The most transitions of the trail on the page of a circuit. */
+/** The most transitions that one answer contains. */
 const most = 30
 
-/** How long an answer of the trail is valid for all viewers, and how many answers are kept. */
+/** How long an answer is used again, for all viewers. */
 const validMillis = 15_000
 const mostKept = 200
 
-/** A trail that does not answer must not keep the page of a circuit waiting. */
+/** If the trail does not answer within this time, the page of the circuit appears without it. */
 const longestWait = "2 seconds"
 
 const isState = (text: string): text is State => (states as ReadonlyArray<string>).includes(text)
@@ -40,8 +41,8 @@ const read = (name: string, key: string | undefined) => (opened: OpenedServer<On
   })
 
 /**
- * Reads the latest transitions of a circuit from the trail, oldest first: in the database of the circuits, or in the database that is
- * configured in addition to Redis. Without a trail, or if it does not answer, there are none.
+ * Returns a function that reads the latest transitions of a circuit from the trail, oldest first. The trail is in the database of the circuits, or in the database
+ * that is configured in addition to Redis. The result is empty without a trail, or if the trail does not answer.
  */
 export const servedTrail = (settings: CommandSettings, opened: () => OpenedServer) => {
   const kept = new Map<string, { readonly at: number; readonly found: ReadonlyArray<TransitionView> }>()
@@ -60,10 +61,7 @@ export const servedTrail = (settings: CommandSettings, opened: () => OpenedServe
       const known = kept.get(id)
       if (known !== undefined && now - known.at < validMillis) return known.found
       const found = yield* ask(name, key)
-      kept.delete(id)
-      kept.set(id, { at: now, found })
-      const [oldest] = kept.keys()
-      if (kept.size > mostKept && oldest !== undefined) kept.delete(oldest)
+      remember(kept, id, { at: now, found }, mostKept)
       return found
     })
     return Effect.timeoutOrElse(one.withPermit(answer), { duration: longestWait, orElse: () => Effect.succeed([]) })

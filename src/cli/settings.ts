@@ -25,15 +25,19 @@ export const parseMillis = (text: string): number | undefined => {
   return millis !== undefined && millis > 0 && millis <= longest ? millis : undefined
 }
 
+/** Parses the text of a flag. If `parse` returns `undefined`, the error says that `expected` was expected. */
+export const parsed = <A>(parse: (text: string) => A | undefined, expected: string) =>
+  Flag.filterMap(
+    (text: string) => Option.fromUndefinedOr(parse(text)),
+    () => expected
+  )
+
 /** A flag that is a duration above 0, in milliseconds. */
 export const durationFlag = (name: string, description: string): Flag.Flag<number> =>
   Flag.String(name).pipe(
     Flag.withMetavar("DURATION"),
     Flag.withDescription(description),
-    Flag.filterMap(
-      (text) => Option.fromUndefinedOr(parseMillis(text)),
-      () => `${expectedDuration.aboveZero}, of at most 1,000 years`
-    )
+    parsed(parseMillis, `${expectedDuration.aboveZero}, of at most 1,000 years`)
   )
 
 export const countFlag = (name: string, description: string): Flag.Flag<number> =>

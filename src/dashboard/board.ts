@@ -4,20 +4,20 @@ import { circuitId } from "../store/codec.ts"
 import type { NameOverview } from "../store/overview.ts"
 import { circuitsOf, type Facts, trafficOf } from "./circuits.ts"
 import type { CircuitsRead, NamesRead } from "./reader.ts"
-import { hourMillis } from "./transitions.ts"
-import type {
-  Change,
-  CircuitView,
-  HistoryView,
-  PageView,
-  Sample,
-  SourceView,
-  TrafficView,
-  TransitionView
+import {
+  type Change,
+  type CircuitView,
+  type HistoryView,
+  hourMillis,
+  type PageView,
+  type Sample,
+  type SourceView,
+  samples,
+  type TrafficView,
+  type TransitionView
 } from "./view.ts"
 
-/** How many samples the page shows, and how often the server takes one, in milliseconds. */
-export const samples = 60
+/** How often the server takes a sample of the traffic, in milliseconds. */
 export const sampleMillis = 5_000
 
 /** At most this many transitions are kept: an outage of many circuits has thousands. */
@@ -67,7 +67,7 @@ export class Board {
   private transitions: ReadonlyArray<TransitionView> = []
   /** When the fleet's record of each name last changed. */
   private readonly changedAt = new Map<string, number>()
-  /** The names that some processes had opened without the fleet, at the last sample but one and at the last sample. */
+  /** The names that some processes had opened without the fleet: at the sample before the last one, and at the last sample. */
   private aloneBefore = new Set<string>()
   private alone = new Set<string>()
   private sampledAt = -Infinity
@@ -81,7 +81,7 @@ export class Board {
     this.source = { kind, label, problem: undefined }
   }
 
-  /** Adds a read to the page: the circuits and, if `names` is given, a sample. Returns the changes. */
+  /** Updates the page with the result of a read. If `names` is given, it also adds a sample. Returns the changes. */
   take(at: number, read: CircuitsRead, names: NamesRead | undefined): Change {
     this.at = at
     this.restarted = false
@@ -123,7 +123,7 @@ export class Board {
     return this.transitions.filter((one) => one.name === name && (key === undefined || one.key === key))
   }
 
-  /** The whole content. The circuits that are not closed come first, because a browser receives them first. */
+  /** The whole content. The browser receives and draws the first circuits first, so circuits that are not closed come first. */
   view(): Omit<PageView, "rights"> {
     const down: Array<BoardEntry> = []
     const others: Array<BoardEntry> = []

@@ -53,7 +53,7 @@ const told = (one: Known | Unreadable, scope: Facts["scope"]): Told =>
 const began = (one: Known | Unreadable): number =>
   one._tag === "Unreadable" ? Infinity : (one.outage?.since ?? one.since)
 
-/** The circuit in the worst state. If several are in that state, the circuit with the longest outage. */
+/** The circuit in the worst state. If several circuits are in that state, it is the circuit with the longest outage. */
 const worstOf = (some: ReadonlyArray<Known | Unreadable>): Known | Unreadable | undefined => {
   const state = worst(some.map(stateOf))
   return some.filter((one) => stateOf(one) === state).sort((a, b) => began(a) - began(b))[0]
@@ -146,7 +146,7 @@ export const circuitsOf = (
   return { circuits: shown, leftOut }
 }
 
-/** The page shows fewer than two decimals. */
+/** The page shows at most one decimal. */
 const short = (n: number): number => Math.round(n * 100) / 100
 const whole = (millis: number | undefined): number | undefined =>
   millis === undefined ? undefined : Number(millis.toPrecision(3))

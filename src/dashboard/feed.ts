@@ -1,6 +1,8 @@
 /**
- * One fiber reads for all viewers. A viewer receives the whole view first, then the changes. All viewers receive the same bytes.
+ * Sends the page to all viewers. One fiber reads for all of them. A viewer receives the whole view first, then the same changes as all
+ * others.
  */
+import * as Arr from "effect/Array"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as FiberHandle from "effect/FiberHandle"
@@ -19,13 +21,13 @@ import type { Change, MoreMessage, RightsView } from "./view.ts"
 const readMillis = 1_000
 const readsPerSample = sampleMillis / readMillis
 
-/** The feed sends a message at least this often. A viewer without a message for longer has lost the server. */
+/** The longest time between two messages. Without a message for longer, a viewer knows that it has lost the server. */
 const silentMillis = 5_000
 
 /** A viewer that is this many messages behind is dropped. Its browser connects again. */
 const mostWaiting = 64
 
-/** How many messages are kept. A viewer that reconnects receives the messages that it missed, or the whole view if they are not kept. */
+/** The number of kept messages. A viewer that missed more receives the whole view when it reconnects. */
 const mostKept = 120
 
 const mostViewers = 500
@@ -52,8 +54,8 @@ export interface Feed {
   readonly board: Board
   readonly digests: Reader["digests"]
   /**
-   * The messages for a viewer from now on; `undefined` if there are too many viewers. `lastEventId` is the id of the last message that the
-   * viewer has received.
+   * Returns the messages for a viewer from now on, or `undefined` if there are too many viewers. `lastEventId`: the id of the last message
+   * that the viewer has received.
    */
   readonly join: (
     rights: RightsView,
@@ -69,11 +71,8 @@ const encoder = new TextEncoder()
 const message = (event: "view" | "more" | "change", data: string, id: string | undefined): string =>
   `${id === undefined ? "" : `id: ${id}\n`}event: ${event}\nretry: 1000\ndata: ${data}\n\n`
 
-/** How many circuits one message contains at most. */
+/** The most circuits in one message. */
 const circuitsPerMessage = 150
-
-const chunked = <A>(all: ReadonlyArray<A>, size: number): ReadonlyArray<ReadonlyArray<A>> =>
-  Array.from({ length: Math.ceil(all.length / size) }, (_, i) => all.slice(i * size, (i + 1) * size))
 
 /** Whether a change must be sent now. */
 const isNews = ({ circuits, gone, sample, transitions }: Change): boolean =>
@@ -82,7 +81,7 @@ const isNews = ({ circuits, gone, sample, transitions }: Change): boolean =>
 export interface FeedOptions {
   /** Whether to read while there is no viewer. */
   readonly always: boolean
-  /** Called with each change, before the change is sent, and with all circuits that have a record; `undefined` if the read failed. */
+  /** Runs before a change is sent. `circuits` has all circuits that have a record, and is `undefined` if the read failed. */
   readonly onChange?:
     | ((change: Change, circuits: CircuitsRead["circuits"] | undefined) => Effect.Effect<void>)
     | undefined
@@ -102,18 +101,18 @@ export const makeFeed = (reader: Reader, { always, onChange }: FeedOptions): Eff
     let watchedAt = -Infinity
     let sampled = false
     let problem: string | undefined
-    /** The view as JSON without its first brace, and the messages with its further circuits, for the message `viewAt`. */
+    /** The view of message `viewAt`, as JSON without its first brace. */
     let viewText = ""
+    /** The messages with the further circuits of that view. */
     let moreText = ""
     let viewAt = -1
 
-    /** Only the last message of a view has an id: a browser that lost the connection before it needs the whole view again. */
+    /** Only the last message of a view has an id. If the connection is lost before, the browser receives the whole view again. */
     const viewFor = ({ rights }: Pick<Viewer, "rights">): Uint8Array => {
       const id = `${life}-${seq}`
       if (viewAt !== seq) {
         const { circuits, ...view } = board.view()
-        const parts = chunked(circuits, circuitsPerMessage)
-        const [first = [], ...others] = parts
+        const [first = [], ...others] = Arr.chunksOf(circuits, circuitsPerMessage)
         viewText = JSON.stringify({ ...view, rest: circuits.length - first.length, circuits: first }).slice(1)
         moreText = others
           .map((part, i) =>
@@ -184,7 +183,7 @@ export const makeFeed = (reader: Reader, { always, onChange }: FeedOptions): Eff
       return Effect.andThen(Effect.andThen(Effect.sleep(readMillis), turn), loop)
     })
 
-    /** Reads once and starts the loop, unless the loop runs. */
+    /** If the loop does not run, reads once and starts it. */
     const start: Effect.Effect<void> = Effect.gen(function* () {
       watchedAt = yield* Clock.currentTimeMillis
       if ((yield* FiberHandle.get(fiber))._tag === "Some") return
@@ -202,7 +201,7 @@ export const makeFeed = (reader: Reader, { always, onChange }: FeedOptions): Eff
       return from <= seq && frames.length === seq - from ? frames : undefined
     }
 
-    /** The messages for a viewer. It counts only while the stream runs: a response to HEAD, or to a lost client, never runs it. */
+    /** The messages for a viewer. The viewer counts only while the stream runs: a response to HEAD, or to a lost client, never runs it. */
     const stream = (viewer: Viewer, lastEventId: string | undefined): Stream.Stream<Uint8Array> => {
       const { queue } = viewer
       // The missed messages are taken and the viewer is added in one step, so no message is lost in between.

@@ -54,19 +54,19 @@ const plain = (text: string, status: number): PageResponse =>
 const notDone = (message: string, status: number): PageResponse =>
   json({ error: message } satisfies ActionResponse, status)
 
-/** The most bytes of a request for an action. It contains a name, a key, a reason and an actor. */
+/** The most bytes in the body of an action: a name, a key, a reason and an actor. */
 const longestBody = 16_384
 
-/** How often the server checks whether the rights of a viewer have changed. If they have, the stream ends and the browser connects again. */
+/** How often the server checks the rights of a viewer. If the rights have changed, the stream ends and the browser connects again. */
 const accessMillis = 30_000
 
-/** Resets the last event id of the browser. It then gets the whole view, with its new rights, when it connects again. */
+/** Resets the last event id of the browser. The next connection then begins with the whole view and the new rights. */
 const withoutLastId = new TextEncoder().encode("id\n\n")
 
-/** The times of a transition in the trail and on the page may differ by this much. */
+/** How much the time of a transition in the trail and its time on the page may differ. */
 const sameMillis = 2_000
 
-/** The transitions that the page saw, and those of the trail from before. The page may have seen the last ones of the trail, too. */
+/** Adds earlier transitions from the trail to the transitions that the page saw. Transitions in both appear once. */
 const withEarlier = (
   seen: ReadonlyArray<TransitionView>,
   trail: ReadonlyArray<TransitionView>
@@ -125,7 +125,7 @@ export const makePages = ({
       if (found === undefined) return Effect.succeed(notDone("This circuit is not known.", 404))
       const { key, name } = found
       return Effect.map(details(name, key), (here) => {
-        const { processes, ...fleet } = processesOf(feed.digests(), name, key)
+        const { processes, reporting, ...fleet } = processesOf(feed.digests(), name, key)
         return json({
           circuit: found,
           transitions: withEarlier(feed.board.transitionsOf(name, key), here.transitions),
@@ -133,6 +133,7 @@ export const makePages = ({
           policy: here.policies > 0 ? here.policy : fleet.policy,
           policies: Math.max(here.policies, fleet.policies),
           processes,
+          reporting,
           links: linksFor(links, name, key)
         } satisfies CircuitDetail)
       })

@@ -1,18 +1,16 @@
-/** What each process says about one circuit, from the digests. Pure. */
+/** Collects the reports of all processes about one circuit from the digests. Pure. */
 import { grouped } from "../core/grouped.ts"
-import type { Digest, NameDigest } from "../store/digest.ts"
+import type { Digest, NameDetails, NameDigest } from "../store/digest.ts"
 import type { Details } from "./details.ts"
 import { bounded, processName } from "./texts.ts"
-import type { ProcessView } from "./view.ts"
+import type { CircuitDetail, ProcessView } from "./view.ts"
 
-/** The latest digest of each process; `undefined` for a digest that cannot be read. */
+/** The latest digest of each process. `undefined`: the digest cannot be read. */
 export type Digests = ReadonlyMap<string, Digest | undefined>
 
-export interface OfProcesses extends Omit<Details, "transitions"> {
-  readonly processes: ReadonlyArray<ProcessView>
-}
+export interface OfProcesses extends Omit<Details, "transitions">, Pick<CircuitDetail, "processes" | "reporting"> {}
 
-/** The most processes on the page of a circuit, and the most failures and fields of the policy. */
+/** The page of a circuit shows at most this many processes, failures and fields of the policy. */
 const mostProcesses = 50
 const mostFailures = 10
 const mostFields = 20
@@ -34,24 +32,24 @@ const viewOf = (process: string, millis: number, one: NameDigest, key: string | 
 
 const isBad = ({ notClosed, state }: ProcessView): boolean => (state === undefined ? notClosed > 0 : state !== "Closed")
 
-/** Processes whose circuit is not closed come first, and then those with the most failures. */
+/** Processes whose circuit is not closed come first, then processes with more failures. */
 const worstFirst = (a: ProcessView, b: ProcessView): number =>
   Number(isBad(b)) - Number(isBad(a)) ||
   (b.recentFailures ?? b.failures) - (a.recentFailures ?? a.failures) ||
   (a.process < b.process ? -1 : 1)
 
-/** The most frequent first. */
-const counted = (texts: ReadonlyArray<string>): ReadonlyArray<readonly [text: string, count: number]> =>
-  [...grouped(texts, (text) => text)].map(([text, all]) => [text, all.length] as const).sort((a, b) => b[1] - a[1])
+/** The elements in groups with the same text, the largest group first. */
+const counted = <A>(all: ReadonlyArray<A>, text: (one: A) => string): ReadonlyArray<readonly [A, ...Array<A>]> =>
+  [...grouped(all, text).values()].sort((a, b) => b.length - a.length)
 
 /**
- * What the digests say about a circuit: each process's own view, the latest failures and the policy. Without a key, it is what they say
- * about all circuits of the name. With a key, only processes that count it among their worst keys are included.
+ * Collects the state in each process, the latest failures and the policy of a circuit. Without a key, the result is about all circuits of
+ * the name. With a key, `processes` contains only processes whose digest lists the key among the worst keys.
  */
 export const processesOf = (digests: Digests, name: string, key: string | undefined): OfProcesses => {
   const views: Array<ProcessView> = []
   const failures: Array<string> = []
-  const policies: Array<string> = []
+  const policies: Array<NameDetails["policy"]> = []
   for (const [voter, digest] of digests) {
     const one = digest?.names.find((other) => other.name === name)
     if (digest === undefined || one === undefined) continue
@@ -59,18 +57,19 @@ export const processesOf = (digests: Digests, name: string, key: string | undefi
     if (key === undefined || view.state !== undefined) views.push(view)
     if (one.about === undefined) continue
     if (one.about.lastFailure !== undefined) failures.push(one.about.lastFailure)
-    policies.push(JSON.stringify(one.about.policy))
+    policies.push(one.about.policy)
   }
-  const [policy] = counted(policies)
-  const fields = policy === undefined ? [] : (JSON.parse(policy[0]) as ReadonlyArray<readonly [string, string]>)
+  const different = counted(policies, (policy) => JSON.stringify(policy))
+  const [[fields = []] = []] = different
   return {
     processes: views.sort(worstFirst).slice(0, mostProcesses),
-    failures: counted(failures)
+    reporting: { processes: views.length, notClosed: views.filter(isBad).length },
+    failures: counted(failures, (failure) => failure)
       .slice(0, mostFailures)
-      .map(([error, processes]) => ({ at: undefined, error: bounded(error) ?? "", processes })),
+      .map((same) => ({ at: undefined, error: bounded(same[0]) ?? "", processes: same.length })),
     policy: fields
       .slice(0, mostFields)
       .map(([field, value]) => ({ name: bounded(field, 40) ?? "", value: bounded(value) ?? "" })),
-    policies: new Set(policies).size
+    policies: different.length
   }
 }

@@ -24,7 +24,7 @@ export interface CircuitsRead {
   readonly changed: boolean
 }
 
-/** All names with their traffic, and the number of processes that report traffic. */
+/** All names with their traffic, and the number of processes with a digest. */
 export type NamesRead = Pick<Overview, "names" | "digests">
 
 export interface Reader {
@@ -33,7 +33,7 @@ export interface Reader {
   /** The circuits that have a record. Costs little if nothing has changed. */
   readonly circuits: Effect.Effect<CircuitsRead, StoreError>
   readonly names: Effect.Effect<NamesRead, StoreError>
-  /** The digests of the processes at the latest read of the names. Empty for a reader of one process. */
+  /** The digests that the latest read of `names` found. Empty for a reader of one process. */
   readonly digests: () => Digests
 }
 
@@ -53,10 +53,10 @@ interface KeptRecord {
   known: Known | Unreadable
 }
 
-/** After this many reads, all records are read again: the store reports no change when a record ends. */
+/** After this many reads, the reader reads all records again, because the store reports no change when a record ends. */
 const readsBetweenWhole = 30
 
-/** Whether an override has ended by time. The store reports no change for it. */
+/** Whether an override has expired. The store reports no change when it expires. */
 const hasEnded = ({ known }: KeptRecord, now: number): boolean =>
   known._tag === "Known" &&
   known.until !== undefined &&
@@ -152,7 +152,7 @@ const fromEvent = (event: Transition): TransitionView => ({
   actor: bounded(event.actor, 100)
 })
 
-/** The latest transitions of circuits that changed before the page began to listen, derived from their present state. */
+/** Derives transitions from before the page began to listen, from the present states of the circuits. */
 const untold = (circuits: ReadonlyArray<Known>, heard: ReadonlyArray<TransitionView>, now: number) => {
   const told = new Set(heard.map(({ key, name }) => circuitId(name, key)))
   return circuits

@@ -6,7 +6,7 @@ import type * as HttpServerRequest from "effect/http/HttpServerRequest"
 export const isSameOrigin = ({ headers }: Pick<HttpServerRequest.HttpServerRequest, "headers">): boolean => {
   const site = headers["sec-fetch-site"]
   if (site !== undefined) return site === "same-origin"
-  // The origin `null` of a sandboxed page has no host, and a request may have no `host` header: two missing hosts are not the same host.
+  // A sandboxed page has the origin `null`, without a host. A request may have no `host` header either, so the host must be defined.
   const host = URL.parse(headers["origin"] ?? "")?.host
   return host !== undefined && host === headers["host"]
 }

@@ -1,10 +1,8 @@
 import type { Known, Unreadable } from "../store/known.ts"
 import { bounded, whyText } from "./texts.ts"
-import type { TransitionView } from "./view.ts"
+import { hourMillis, type TransitionView } from "./view.ts"
 
-export const hourMillis = 3_600_000
-
-/** The probable state before that of a record, if the page did not see the previous record. */
+/** Guesses the previous state of a circuit, if the page did not see the previous record. */
 const beforeOf = ({ outage, state, why }: Known): Known["state"] => {
   if (state === "HalfOpen") return "Open"
   if (state === "Open") return outage !== undefined && outage.openings > 1 ? "HalfOpen" : "Closed"
@@ -13,8 +11,8 @@ const beforeOf = ({ outage, state, why }: Known): Known["state"] => {
 }
 
 /**
- * When the state of a record began. `since` of a Closed state beneath an override is older than the end of the override: that is when the
- * record was written, or when the override expired.
+ * When the state of a record began. After an override, the circuit returns to its Closed state, whose `since` is older than the override.
+ * The override ended when it expired, or when the record was written.
  */
 const beganAt = (before: Known | Unreadable | undefined, { since, state, why }: Known, writtenAt: number): number => {
   if (state !== "Closed") return since
@@ -23,8 +21,8 @@ const beganAt = (before: Known | Unreadable | undefined, { since, state, why }: 
 }
 
 /**
- * Derives transitions from a new record. The page reads the records once a second, so it misses shorter states. `isFirst` is set for the
- * first read, in which a record may be old. `writtenAt` is when the record was written.
+ * Derives transitions from a new record. The page reads the records once a second, so it misses shorter states. `isFirst`: this is the first
+ * read, so the record may be old. `writtenAt`: the time at which the record was written.
  */
 export const transitionOf = (
   before: Known | Unreadable | undefined,

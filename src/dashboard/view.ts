@@ -1,11 +1,17 @@
 /**
- * What the live page shows: the types of the JSON that the server sends to the browser.
+ * The JSON that the server sends to the browser, for the live page.
  *
  * Times are milliseconds since 1970, durations are milliseconds, and rates are per second. All texts are foreign texts that the server
  * has bounded; the page shows them as text only.
  */
 import type { State } from "../core/Circuit.ts"
 import type { ActionName } from "../core/operatorActions.ts"
+
+/** The number of samples in a history. */
+export const samples = 60
+
+/** How long the server and the page keep transitions. */
+export const hourMillis = 3_600_000
 
 /** The source of the data. */
 export interface SourceView {
@@ -17,7 +23,7 @@ export interface SourceView {
   readonly problem: { readonly since: number; readonly message: string } | undefined
 }
 
-/** The traffic of a circuit, or of all circuits of a name: the sum over the processes that report traffic. */
+/** The traffic of a circuit, or of all circuits of a name, summed over the processes that report traffic. */
 export interface TrafficView {
   readonly calls: number
   readonly failures: number
@@ -58,7 +64,7 @@ export interface CircuitView {
   readonly until: number | undefined
   /** Why the circuit is in this state, in words. */
   readonly why: string | undefined
-  /** The process that decided the state: for Open, the process that counted the votes; for HalfOpen, the process with the latest probe. */
+  /** The process that decided the state. In Open, it counted the votes. In HalfOpen, it admitted the latest probe. */
   readonly process: string | undefined
   /** The operator who set the override. */
   readonly actor: string | undefined
@@ -67,7 +73,7 @@ export interface CircuitView {
   readonly openings: number
   readonly traffic: TrafficView | undefined
   readonly history: HistoryView | undefined
-  /** The failures of a key in the windows of all processes; `undefined` for a name, and if no process reports them. */
+  /** The recent failures of a key, summed over all processes. `undefined` for a name, or if no process reports failures. */
   readonly recentFailures: number | undefined
   /** How many keys the name has, and how many of them are not closed. */
   readonly keys: number
@@ -92,7 +98,6 @@ export interface RightsView {
   readonly actor: string | undefined
 }
 
-/** The data of the first screen. */
 export interface PageView {
   readonly at: number
   /** How often the server takes a sample of the traffic, in milliseconds. */
@@ -110,14 +115,13 @@ export interface PageView {
 }
 
 /**
- * The first message of a stream: the view with its first circuits. `rest` says how many further circuits follow in {@link MoreMessage}s,
- * so that a browser does not decode and draw thousands of circuits in one step.
+ * The first message of a stream: the view with its first circuits. `rest` further circuits follow in {@link MoreMessage}s. Small messages
+ * keep the browser responsive: it decodes and draws each in its own task.
  */
 export interface ViewMessage extends PageView {
   readonly rest: number
 }
 
-/** Further circuits of the view. */
 export interface MoreMessage {
   readonly circuits: ReadonlyArray<CircuitView>
 }
@@ -142,14 +146,14 @@ export interface Change {
   readonly processes: number
   readonly reporting: number
   readonly leftOut: number
-  /** The circuits that changed, without `traffic` and `history`. A circuit that the viewer knows keeps its own. */
+  /** The changed circuits, without `traffic` and `history`. The viewer keeps the `traffic` and `history` of circuits that it knows. */
   readonly circuits: ReadonlyArray<CircuitView>
   /** The ids of circuits that no longer exist. */
   readonly gone: ReadonlyArray<string>
   readonly transitions: ReadonlyArray<TransitionView>
   /**
-   * The next sample of the traffic, if this message has one. It contains the circuits whose figures changed; all other circuits have the
-   * same figures as in the previous sample.
+   * The next sample of the traffic, if this message has a sample. The sample contains only circuits whose figures changed. All other
+   * circuits keep the figures of the previous sample.
    */
   readonly sample: ReadonlyArray<Sample> | undefined
 }
@@ -160,26 +164,28 @@ export interface CircuitDetail {
   /** The known transitions, oldest first. */
   readonly transitions: ReadonlyArray<TransitionView>
   /**
-   * The latest failures: of the process of the server, with their times, latest first; or else the latest of each process, the most
-   * frequent first.
+   * The latest failures. If the server's process has seen failures, they have times, latest first. Otherwise, each process reports its
+   * latest failure, and the most frequent failure is first.
    */
   readonly failures: ReadonlyArray<{
     readonly at: number | undefined
     readonly error: string
-    /** How many processes report it. */
+    /** How many processes report this failure. */
     readonly processes: number
   }>
   /** The fields of the policy that differ from the default, in words. */
   readonly policy: ReadonlyArray<{ readonly name: string; readonly value: string }>
-  /** How many different policies are known: 0 if none is, and more than 1 if not all processes have the same. */
+  /** The number of different policies: 0 if no policy is known, and 1 if all processes have the same policy. */
   readonly policies: number
-  /** What each process says, the worst first. Empty if the page shows one process. */
+  /** At most 50 processes that report the circuit, the worst first. Empty if the page shows one process. */
   readonly processes: ReadonlyArray<ProcessView>
-  /** Links of the application to other pages about the circuit. */
+  /** How many processes report the circuit, and how many of these have not closed it. */
+  readonly reporting: { readonly processes: number; readonly notClosed: number }
+  /** Links to other pages about the circuit, such as its metrics. */
   readonly links: ReadonlyArray<{ readonly title: string; readonly href: string }>
 }
 
-/** What one process says about a circuit, or about all circuits of a name. Rates are per second. */
+/** The report of one process about a circuit, or about all circuits of a name. Rates are per second. */
 export interface ProcessView {
   readonly process: string
   /** The state of the key in this process; `undefined` for a name. */
@@ -209,5 +215,5 @@ export interface ActionRequest {
   readonly forMillis?: number | undefined
 }
 
-/** The answer to an action: the state after it and the number of live processes, or a message for the operator. */
+/** The answer to an action. On success: the new state, and the number of live processes. Otherwise: a message for the operator. */
 export type ActionResponse = { readonly state: State; readonly processes: number } | { readonly error: string }

@@ -6,6 +6,7 @@ import * as Queue from "effect/Queue"
 import * as Redacted from "effect/Redacted"
 import * as Schedule from "effect/Schedule"
 import type { Scope } from "effect/Scope"
+import { remember } from "../core/remember.ts"
 import { circuitId } from "../store/codec.ts"
 import { isNotClosed } from "../store/known.ts"
 import { duration } from "./duration.ts"
@@ -15,7 +16,7 @@ import type { TransitionView } from "./view.ts"
 
 class NotSent extends Data.TaggedError("NotSent")<{ readonly message: string }> {}
 
-/** News within this time are sent in one message. */
+/** One message contains all news within this time. */
 const gatherMillis = 1_000
 
 /** The most news in one message. A last line counts the rest. */
@@ -36,44 +37,33 @@ const escaped = (text: string): string =>
 const circuitText = ({ key, name }: Pick<TransitionView, "name" | "key">): string =>
   escaped(key === undefined ? name : `${name} [${key}]`)
 
-/** At most this many circuits that are down, and this many overrides, are remembered. If there are more, the oldest is forgotten. */
+/** The most remembered outages, and the most remembered overrides. A new one replaces the oldest. */
 const mostRemembered = 10_000
 
-const remember = <A>(among: Map<string, A>, id: string, value: A): void => {
-  // A map is in the order of insertion.
-  among.delete(id)
-  among.set(id, value)
-  const [oldest] = among.keys()
-  if (among.size > mostRemembered && oldest !== undefined) among.delete(oldest)
-}
-
-/**
- * Remembers which circuits are down and which have an override, to report each once. A circuit whose record ended without a transition is
- * forgotten by {@link News.keep}.
- */
+/** Remembers outages and overrides, to report each of them once. */
 export interface News {
   readonly of: (transitions: ReadonlyArray<TransitionView>) => ReadonlyArray<string>
-  /** Forgets all circuits for which `isNotClosed` is false. */
-  readonly keep: (isNotClosed: (id: string) => boolean) => void
+  /** Forgets all circuits whose id is not in `notClosed`: a record may end without a transition. */
+  readonly keep: (notClosed: ReadonlySet<string>) => void
   readonly size: () => number
 }
 
 /**
  * Selects the transitions that are news, and describes each in a line. The beginning and the end of an outage are news; its further
- * openings and its probes are not. A transition before `since` is not news, but it is remembered.
+ * openings and its probes are not. Transitions before `since` are remembered, but not reported.
  */
 export const makeNews = (since: number): News => {
   const down = new Map<string, number>()
   const forced = new Map<string, TransitionView["to"]>()
   const line = (one: TransitionView): string | undefined => {
     const id = circuitId(one.name, one.key)
-    // From Closed, an earlier outage or override has ended unseen: the store may drop a record without a transition.
+    // A transition from Closed begins a new outage or override, even if the page did not see the end of the previous one.
     const isNew = one.from === "Closed"
     const why = one.why === undefined ? "" : `: ${escaped(one.why)}`
     const by = one.actor === undefined ? "" : ` by ${escaped(one.actor)}`
     if (one.to === "Isolated" || one.to === "Disabled") {
       if (!isNew && forced.get(id) === one.to) return undefined
-      remember(forced, id, one.to)
+      remember(forced, id, one.to, mostRemembered)
       return `${circuitText(one)} was ${one.to === "Isolated" ? "isolated" : "disabled"}${by}${why}`
     }
     const wasForced = forced.delete(id)
@@ -85,7 +75,7 @@ export const makeNews = (since: number): News => {
     }
     if (!isNew && down.has(id))
       return wasForced ? `${circuitText(one)} was released${by}, and is still open` : undefined
-    remember(down, id, one.at)
+    remember(down, id, one.at, mostRemembered)
     return `${circuitText(one)} is open${why}`
   }
   return {
@@ -94,9 +84,8 @@ export const makeNews = (since: number): News => {
         const text = line(one)
         return text === undefined || one.at < since ? [] : [text]
       }),
-    keep: (isNotClosed) => {
-      for (const id of down.keys()) if (!isNotClosed(id)) down.delete(id)
-      for (const id of forced.keys()) if (!isNotClosed(id)) forced.delete(id)
+    keep: (notClosed) => {
+      for (const among of [down, forced]) for (const id of among.keys()) if (!notClosed.has(id)) among.delete(id)
     },
     size: () => down.size + forced.size
   }
@@ -107,7 +96,7 @@ const messageOf = (lines: ReadonlyArray<string>): string =>
     ? lines.join("\n")
     : [...lines.slice(0, mostLines), `and ${lines.length - mostLines} more changes`].join("\n")
 
-/** Sends the news in changes. The URL is a secret, so no error contains it. */
+/** Sends the news to the URL. The URL is a secret, so errors do not contain it. */
 export const makeWebhook = (
   url: Redacted.Redacted<string>
 ): Effect.Effect<NonNullable<FeedOptions["onChange"]>, never, Scope> =>
@@ -145,9 +134,8 @@ export const makeWebhook = (
     return ({ sample, transitions }, circuits) =>
       Effect.sync(() => {
         for (const one of news.of(transitions)) Queue.offerUnsafe(queue, one)
-        // With each sample, which is often enough.
+        // A change without a sample skips this work: the memory may be a few seconds behind.
         if (circuits === undefined || sample === undefined || news.size() === 0) return
-        const notClosed = new Set(circuits.filter(isNotClosed).map(({ key, name }) => circuitId(name, key)))
-        news.keep((id) => notClosed.has(id))
+        news.keep(new Set(circuits.filter(isNotClosed).map(({ key, name }) => circuitId(name, key))))
       })
   })

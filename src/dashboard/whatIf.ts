@@ -1,11 +1,11 @@
 /**
- * Replays the recent traffic of a circuit against another policy, in the browser. Pure: it uses the decisions of the core, so that it opens
- * and closes as the engine does.
+ * Replays the recent traffic of a circuit under another policy, in the browser. The core decides, so the replay opens and closes as the
+ * engine does. Pure.
  */
 import * as Circuit from "../core/Circuit.ts"
 import { LiveEvidence } from "../core/evidence.ts"
 import * as Trip from "../core/Trip.ts"
-import { worst } from "../shapes/severity.ts"
+import { passesAll, worst } from "../shapes/severity.ts"
 import { chances } from "../simulator/trace.ts"
 import type { HistoryView, TransitionView } from "./view.ts"
 
@@ -13,9 +13,9 @@ import type { HistoryView, TransitionView } from "./view.ts"
 export interface WhatIfPolicy {
   /** The circuit opens at this many failures in a row. */
   readonly inARow: number
-  /** The circuit opens if at least this share of the calls within 10 seconds failed, from 0 to 1, */
+  /** The circuit opens if at least this share of the calls within 10 seconds failed, from 0 to 1. */
   readonly share: number
-  /** and there were at least this many calls. */
+  /** The least calls within 10 seconds for `share`. */
   readonly minimumCalls: number
   /** How long the circuit stays open, in milliseconds. */
   readonly openForMillis: number
@@ -24,7 +24,7 @@ export interface WhatIfPolicy {
 /** The fields of the default policy. */
 export const usual: WhatIfPolicy = { inARow: 5, share: 0.5, minimumCalls: 20, openForMillis: 30_000 }
 
-/** A call that a caller wanted to make, and how it ends. `at` is in milliseconds since 1970. */
+/** A call, which may be rejected. `fails` says how it ends if it reaches the dependency. `at` is in milliseconds since 1970. */
 export interface ReplayedCall {
   readonly at: number
   readonly fails: boolean
@@ -32,33 +32,33 @@ export interface ReplayedCall {
 
 export interface ReplayedCalls {
   readonly calls: ReadonlyArray<ReplayedCall>
-  /** How many calls each of them stands for: more than 1 if there were too many to replay all. */
+  /** The number of real calls for each replayed call. Above 1 if there were too many calls to replay all. */
   readonly weight: number
 }
 
-/** A state of the circuit from a time until another, in milliseconds since 1970. */
+/** A period in one state, in milliseconds since 1970. */
 export interface Band {
   readonly state: Circuit.State
   readonly from: number
   readonly to: number
 }
 
-/** What happened, or what would have happened. */
+/** The states and counts over a period: the real ones, or those of a replay. */
 export interface Course {
   readonly bands: ReadonlyArray<Band>
-  /** How long the circuit was not Closed, in milliseconds. */
+  /** How long the circuit was Open, HalfOpen or Isolated, in milliseconds. */
   readonly openMillis: number
   readonly rejected: number
   /** The calls that reached the dependency and failed. */
   readonly failed: number
 }
 
-/** A transition of one circuit, of which the rest does not matter here. */
+/** The fields of a transition that decide the bands. */
 export type BandChange = Pick<TransitionView, "at" | "key" | "from" | "to">
 
 /**
- * The states over a period, from the transitions. For a name with keys, it is the worst state of its circuits. `now` is the state at the
- * end, for a circuit without transitions.
+ * Derives the states over a period from the transitions. A name with keys has the worst state of its circuits. A circuit without
+ * transitions has the state `now`.
  */
 export const bandsOf = (
   transitions: ReadonlyArray<BandChange>,
@@ -86,12 +86,12 @@ export const bandsOf = (
   return found
 }
 
-const openMillisOf = (bands: ReadonlyArray<Band>): number =>
-  bands.reduce((sum, { from, state, to }) => (state === "Closed" || state === "Disabled" ? sum : sum + to - from), 0)
-
 const sum = (numbers: ReadonlyArray<number>): number => numbers.reduce((total, n) => total + n, 0)
 
-/** What happened. `every` is the time between two samples. */
+const openMillisOf = (bands: ReadonlyArray<Band>): number =>
+  sum(bands.map(({ from, state, to }) => (passesAll(state) ? 0 : to - from)))
+
+/** The course that the samples show. `every` is the time between two samples. */
 export const realCourse = (history: HistoryView, bands: ReadonlyArray<Band>, every: number): Course => ({
   bands,
   openMillis: openMillisOf(bands),
@@ -99,17 +99,17 @@ export const realCourse = (history: HistoryView, bands: ReadonlyArray<Band>, eve
   failed: (sum(history.failures) * every) / 1_000
 })
 
-/** About the most calls that are replayed. */
+/** The approximate limit of replayed calls. */
 const mostCalls = 50_000
 
 const isDown = ({ state }: Band): boolean => state === "Open" || state === "HalfOpen"
 
 /**
- * The calls behind the samples, the last of which was taken at `at`. A sample has counts only, so the calls are spread evenly over its time
- * in a random order.
+ * Turns samples into calls. `at` is the time of the last sample. A sample has only counts, so its calls are spread evenly over its time in a
+ * random order.
  *
- * What a rejected call would have done is not known. While the circuit was open, it would have failed. Otherwise (a limit or one key
- * rejected it) it would have been like the calls that ran.
+ * No sample says how a rejected call would have ended. If the circuit was open, the call counts as a failure. Otherwise, a limit or one key
+ * rejected it, and it fails as often as the calls that ran.
  */
 export const callsOf = (
   { calls: ran, failures, rejections }: HistoryView,
@@ -122,7 +122,7 @@ export const callsOf = (
   const chance = chances(1)
   const calls: Array<ReplayedCall> = []
   const left = { ran: 0, failed: 0, rejected: 0 }
-  /** The whole calls of a sample. What remains is added to the next sample, so that no call is lost. */
+  /** Rounds a count down. The next sample adds the remainder, so rounding loses no calls. */
   const whole = (name: keyof typeof left, perSecond: number): number => {
     const exact = left[name] + (perSecond * perSample) / weight
     const n = Math.floor(exact + 1e-6)
@@ -137,7 +137,7 @@ export const callsOf = (
     const failed = Math.min(n, whole("failed", failures[i] ?? 0))
     const rejected = whole("rejected", rejections[i] ?? 0)
     if (perSecond > 0) share = Math.min(1, (failures[i] ?? 0) / perSecond)
-    // A sample may be one interval late, so it may contain calls from before its time.
+    // A sample may be one interval late, so it may contain calls of the interval before.
     const wasDown = bands.some((band) => isDown(band) && band.from < to && band.to > from - every)
     const fails = [
       ...Array.from({ length: n }, (_, j) => j < failed),
@@ -164,7 +164,7 @@ const rules: Circuit.Rules = {
   rampMillis: 0
 }
 
-/** The trip of a policy. Each replayed call stands for `weight` calls. */
+/** The trip of a policy. A replayed call represents `weight` calls, so the rate needs fewer of them. */
 const tripOf = ({ inARow, minimumCalls, share }: WhatIfPolicy, weight: number): Trip.Trip => ({
   _tag: "Any",
   trips: [
@@ -180,13 +180,13 @@ const tripOf = ({ inARow, minimumCalls, share }: WhatIfPolicy, weight: number): 
 
 const cause: Circuit.Cause = { why: "Tripped", detail: "", actor: undefined }
 
-/** One circuit under replay. Each call ends at once. */
+/** Replays calls on one circuit. Each call ends at once. */
 class Replay {
   private readonly trip: Trip.Trip
   private readonly evidence: LiveEvidence
   private readonly openFor: number
   private circuit: Circuit.Circuit = Circuit.initial
-  readonly moves: Array<BandChange> = []
+  readonly transitions: Array<BandChange> = []
   rejected = 0
   failed = 0
 
@@ -215,28 +215,28 @@ class Replay {
     this.evidence.recordFailure(at, false, 1, 0)
     const seen = this.evidence.at(at, { running: 0, runningSince: undefined, openings: 0, time: at })
     if (Trip.tripped(this.trip, seen) === undefined) return
-    this.move(at, Circuit.open(circuit, at, { openFor: this.openFor, cause, at }))
+    this.enter(at, Circuit.open(circuit, at, { openFor: this.openFor, cause, at }))
   }
 
   private probe(circuit: Circuit.Open, at: number, fails: boolean): void {
     const probing = Circuit.probe(circuit, at, rules)
-    this.move(at, probing)
+    this.enter(at, probing)
     const lease = probing.leases[0]?.id ?? 0
     const verdict: Circuit.Verdict = fails ? { _tag: "Failure", openFor: this.openFor, cause } : { _tag: "Success" }
-    this.move(at, Circuit.settleProbe(probing, lease, verdict, at, rules))
+    this.enter(at, Circuit.settleProbe(probing, lease, verdict, at, rules))
   }
 
-  private move(at: number, next: Circuit.Circuit): void {
-    this.moves.push({ at, key: undefined, from: this.circuit._tag, to: next._tag })
+  private enter(at: number, next: Circuit.Circuit): void {
+    this.transitions.push({ at, key: undefined, from: this.circuit._tag, to: next._tag })
     this.evidence.clear()
     this.circuit = next
   }
 }
 
-/** What would have happened with a policy, if one circuit had had all calls. */
+/** Replays all calls on one circuit with a policy. */
 export const replay = ({ calls, weight }: ReplayedCalls, policy: WhatIfPolicy, from: number, to: number): Course => {
   const run = new Replay(policy, weight)
   for (const call of calls) run.call(call)
-  const bands = bandsOf(run.moves, "Closed", from, to)
+  const bands = bandsOf(run.transitions, "Closed", from, to)
   return { bands, openMillis: openMillisOf(bands), rejected: run.rejected * weight, failed: run.failed * weight }
 }

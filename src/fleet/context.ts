@@ -1,5 +1,6 @@
 import * as Hash from "effect/Hash"
 import * as Fleet from "../core/Fleet.ts"
+import { remember } from "../core/remember.ts"
 import { FleetState, type KnownRecord } from "../engine/fleetState.ts"
 import { type LiveCircuit, overflowKey } from "../engine/liveCircuit.ts"
 import type { Registry } from "../engine/registry.ts"
@@ -130,9 +131,7 @@ export class FleetContext {
   forget(circuit: LiveCircuit): void {
     const known = circuit.fleetState?.record.known
     if (known !== undefined && isLift(known.provenance.why) && this.now() < known.keptUntil) {
-      const [first] = this.lifted.keys()
-      if (this.lifted.size >= maxLifted && first !== undefined) this.lifted.delete(first)
-      this.lifted.set(this.idOf(circuit), known)
+      remember(this.lifted, this.idOf(circuit), known, maxLifted)
     }
     circuit.fleetState = undefined
     this.shared.delete(circuit)

@@ -25,6 +25,13 @@ const standsStill = (pid: number): boolean => {
   }
 }
 
+/** The CPU time that a process has used, in milliseconds. A tick of the system is 10 milliseconds. */
+export const cpuMillis = (pid: number): number => {
+  const [, rest = ""] = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")
+  const fields = rest.split(" ")
+  return (Number(fields[11]) + Number(fields[12])) * 10
+}
+
 /**
  * Halts a program, and has it go on. The signal is one thread's to pass on to the others, which answer until it does:
  * so it is waited for that they stand still.

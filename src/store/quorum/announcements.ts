@@ -1,8 +1,8 @@
 import * as Stream from "effect/Stream"
+import { remember } from "../../core/remember.ts"
 import type { Change, StoreError } from "../SharedStore.ts"
-import { bounded } from "./bounded.ts"
 import { unwrap } from "./records.ts"
-import type { Regions } from "./regions.ts"
+import { maxRemembered, type Regions } from "./regions.ts"
 
 /** Returns a function that takes each announcement of each store, and passes on what is new. */
 export const listener = (regions: Regions) => {
@@ -21,13 +21,13 @@ export const listener = (regions: Regions) => {
       const epoch = regions.epochOf(index, change.circuit, change.epoch)
       const rollCall = regions.cursors.announced(index, { ...change, epoch })
       if (rollCall === undefined || rollCalls.has(rollCall.seq)) return Stream.empty
-      bounded(rollCalls).set(rollCall.seq, undefined)
+      remember(rollCalls, rollCall.seq, undefined, maxRemembered)
       return Stream.succeed({ ...rollCall, _tag: "RollCall" })
     }
     if (change._tag === "Inquiry") {
       const box = `${change.circuit} ${change.box}`
       const counted = inquiries.get(box) ?? { of: [], passedOn: 0 }
-      bounded(inquiries).set(box, counted)
+      remember(inquiries, box, counted, maxRemembered)
       const announced = (counted.of[index] ?? 0) + 1
       counted.of[index] = announced
       // Every store announces every inquiry: the first announcement is passed on.
@@ -53,7 +53,7 @@ export const listener = (regions: Regions) => {
     const most = Math.floor(regions.all.filter((region) => region.reachable).length / 2) + 1
     const wasPassedOn = isSame && latest.passedOn
     const isPassedOn = !wasPassedOn && indexes.size >= most
-    bounded(records).set(circuit, { epoch: kept.epoch, indexes, passedOn: wasPassedOn || isPassedOn })
+    remember(records, circuit, { epoch: kept.epoch, indexes, passedOn: wasPassedOn || isPassedOn }, maxRemembered)
     return isPassedOn ? Stream.succeed({ _tag: "Record", circuit, epoch: kept.epoch, body: kept.body }) : Stream.empty
   }
 }

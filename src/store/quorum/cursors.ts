@@ -1,5 +1,5 @@
+import { remember } from "../../core/remember.ts"
 import { limits, type RollCall } from "../SharedStore.ts"
-import { bounded } from "./bounded.ts"
 
 /** Two stores have the same roll call of a box if their numbers, of microseconds, differ by no more than this. */
 const sameMicros = 10_000_000
@@ -186,8 +186,8 @@ export class Cursors {
       for (const [index, one] of group.of) this.mark(index, { own: one.seq, seq })
       this.last = Math.max(this.last, seq)
       if (!isOwn) this.ownLast = seq
-      bounded(this.rollCalls, maxRemembered).set(seq, { ...rollCall, seq, prev: Math.min(prev, seq - 1) })
-      bounded(this.known, maxRemembered).set(group.key, { seq, indexes: new Set(group.of.keys()) })
+      remember(this.rollCalls, seq, { ...rollCall, seq, prev: Math.min(prev, seq - 1) }, maxRemembered)
+      remember(this.known, group.key, { seq, indexes: new Set(group.of.keys()) }, maxRemembered)
     }
   }
 

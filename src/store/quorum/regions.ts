@@ -1,9 +1,12 @@
 import * as Effect from "effect/Effect"
+import { remember } from "../../core/remember.ts"
 import type { Cast } from "../SharedStore.ts"
-import { bounded, maxRemembered } from "./bounded.ts"
 import { Cursors } from "./cursors.ts"
 import type { Kept } from "./records.ts"
 import type { Ask, Region } from "./region.ts"
+
+/** The most circuits that are remembered for each store. */
+export const maxRemembered = 10_000
 
 /** No record has this epoch. */
 const noEpoch = -1
@@ -79,7 +82,7 @@ export class Regions {
     const epochs = this.epochs[index]
     if (epochs === undefined) return
     if (kept === undefined) epochs.delete(circuit)
-    else bounded(epochs).set(circuit, { own: kept.own, epoch: kept.epoch })
+    else remember(epochs, circuit, { own: kept.own, epoch: kept.epoch }, maxRemembered)
   }
 
   /** Translates a store's own epoch to the epoch in all stores. They differ only for records that were written again. */
