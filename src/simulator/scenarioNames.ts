@@ -1,4 +1,4 @@
-// The command line imports this file only, because the simulator is large.
+// The command line imports these names when it starts, and the large simulator only for the command `simulate`.
 
 /**
  * All scenarios that `scenario` accepts.
