@@ -12,6 +12,8 @@ export interface Played {
 
 interface Player {
   readonly worker: Worker
+  /** Whether the worker failed. It then gives no more answers, so the next settings start another one. */
+  broken: boolean
   /** The last options as JSON, and their result. The same options are not played again. */
   last?: { readonly asked: string; readonly response: PlayResponse }
 }
@@ -25,7 +27,10 @@ const playIn = (player: Player, options: PlayOptions): Promise<PlayResponse> => 
       resolve(response)
     }
     player.worker.onmessage = ({ data }: MessageEvent<PlayResponse>) => done(data)
-    player.worker.onerror = (event) => done({ problem: event.message || "the worker does not start" })
+    player.worker.onerror = ({ message }) => {
+      player.broken = true
+      resolve({ problem: message || "the worker does not start" })
+    }
     player.worker.postMessage({ options })
   })
 }
@@ -49,7 +54,8 @@ export const simulations = (
       waiting = undefined
       const responses = await Promise.all(
         settings.policies.map((policy, i) => {
-          const player = players[i] ?? { worker: start() }
+          const before = players[i]
+          const player: Player = before === undefined || before.broken ? { worker: start(), broken: false } : before
           players[i] = player
           return playIn(player, playOf(settings, policy))
         })

@@ -25,6 +25,7 @@ import {
   worldFields
 } from "../playground/settings.ts"
 import { inputOf, playOf } from "../playground/simulation.ts"
+import { type Played, simulations } from "../playground/simulations.ts"
 import { root } from "./support/root.ts"
 
 const literals = <A extends Value>(values: ReadonlyArray<A>) => Arbitrary.schema(Schema.Literals(values))
@@ -191,6 +192,46 @@ describe("a simulation of the playground", () => {
       one?.seconds.map(({ offered }) => offered),
       other?.seconds.map(({ offered }) => offered)
     )
+  })
+})
+
+describe("the workers of the playground", () => {
+  /** A worker that fails, or that answers each request with this report. */
+  const worker = (report: Simulator.PlayReport | undefined): Worker => {
+    const made: Pick<Worker, "onmessage" | "onerror" | "postMessage"> = {
+      onmessage: null,
+      onerror: null,
+      postMessage: () => {
+        const self = made as Worker
+        queueMicrotask(() => {
+          if (report === undefined) self.onerror?.({ message: "not found" } as ErrorEvent)
+          else self.onmessage?.({ data: { report } } as MessageEvent)
+        })
+      }
+    }
+    return made as Worker
+  }
+
+  it("are replaced after a failure, so the next settings are played", async () => {
+    const settings: Settings = { ...initial, policies: [usualPolicy] }
+    const report = Effect.runSync(Simulator.play(playOf(settings, usualPolicy)))
+    const workers = [worker(undefined), worker(report)]
+    const shown: Array<Played> = []
+    const problems: Array<string> = []
+    const play = simulations(
+      () => workers.shift() ?? worker(undefined),
+      (played) => shown.push(played),
+      (problem) => problems.push(problem)
+    )
+    // All microtasks end before a timer.
+    const playAll = (): Promise<void> => {
+      play(settings)
+      return new Promise((resolve) => setTimeout(resolve, 0))
+    }
+    await playAll()
+    assert.deepStrictEqual([shown, problems], [[], ["not found"]])
+    await playAll()
+    assert.deepStrictEqual([shown, problems], [[{ settings, reports: [report] }], ["not found"]])
   })
 })
 
