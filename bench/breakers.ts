@@ -1,5 +1,5 @@
 /**
- * Measures how much time and memory a protected call takes with this library and with others, and how long the import takes.
+ * Measures the time and memory of a protected call, and the time of the import, for this library and for others.
  *
  *     npm run bench              prints all figures, and whether each bar is met
  *     npm run bench -- --write   also writes bench/results/breakers.json, and the tables of the README, docs/performance.md and docs/performance-figures.md

@@ -32,7 +32,7 @@ const kilobytes = (bytes: number): string => `${(bytes / 1_024).toFixed(1)} kB`.
 
 // ---- The process ----------------------------------------------------------------------------------------------------
 
-/** Measures a process that calls circuits between two readings: the whole reading, and the longest part that blocks the process. */
+/** Calls circuits, then reads their traffic. Measures the whole reading, and the longest part that blocks the process. */
 const ofProcess = (what: string, circuit: (n: number) => readonly [name: string, key?: string], count: number) =>
   Effect.gen(function* () {
     const context = yield* Layer.build(Layer.fresh(BreakerStore.layerMemory))
@@ -89,7 +89,7 @@ const heartbeat = (store: SharedStore.SharedStore, n: number, digest: string | u
   })
 
 interface Watcher {
-  /** Starts to measure how long the server works on each command. */
+  /** Starts to measure the time of each command in the server. */
   readonly start: Effect.Effect<void>
   /** The times since then, in milliseconds; empty if the server does not report them. */
   readonly stop: Effect.Effect<ReadonlyArray<number>>

@@ -32,7 +32,7 @@ const measure = async (scenario: string, label: string): Promise<void> => {
   await page.locator(".picture svg").waitFor()
   const slider = page.getByLabel(label, { exact: true }).first()
   const drawn = async (n: number): Promise<void> => {
-    // The policy of the page forbids `waitForFunction`.
+    // `waitForFunction` does not work: the content security policy of the page forbids it.
     while ((await page.evaluate<Array<number>>(redraws)).length < n) await new Promise((wake) => setTimeout(wake, 5))
   }
   // The playground begins with this scenario.
@@ -52,7 +52,7 @@ const measure = async (scenario: string, label: string): Promise<void> => {
   await page.close()
 }
 
-/** Moves a slider faster than the simulation, with the most policies, and prints the longest task of the main thread. */
+/** Moves a slider faster than the simulation with four policies, and prints the longest task of the main thread. */
 const drag = async (): Promise<void> => {
   const page = await browser.newPage({ viewport: { width: 1_280, height: 900 } })
   await page.goto(`${url}#v=1&n=4&2.limit=yes&3.circuits=replica&4.trip=rate`)

@@ -1,5 +1,5 @@
 /**
- * Measures what `RpcClientBreaker` adds to a call of a procedure, in memory, without a socket: the least that a call can take.
+ * Measures the time that `RpcClientBreaker` adds to a call of a procedure. The calls stay in memory, so they take as little time as possible.
  *
  *     npm run bench:rpc
  */
@@ -21,8 +21,10 @@ const scope = Scope.makeUnsafe()
 
 type Service = { readonly GetUser: (payload: { readonly id: number }) => Effect.Effect<number, unknown> }
 
-const made = <E, R>(self: Effect.Effect<Service, E, R>) =>
-  runtime.runPromise(Scope.provide(self, scope) as Effect.Effect<Service>)
+type Services = ManagedRuntime.ManagedRuntime.Services<typeof runtime>
+
+const made = <E>(self: Effect.Effect<Service, E, Services | Scope.Scope>) =>
+  runtime.runPromise(Scope.provide(self, scope))
 const bare = RpcTest.makeClient(Users)
 
 const calling =
@@ -46,7 +48,7 @@ const clients = [
 ] as const
 await runtime.runPromise(CircuitBreaker.isolate("open", { for: "1 hour" }))
 
-// Other work of the machine only adds time, so the fastest round of each case is compared.
+// Other work of the machine only adds time, so the ratio compares the fastest rounds.
 const figures = await measure(
   clients.map(([name, client]) => ({ name, run: calling(client), calls: 500 })),
   200

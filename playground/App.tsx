@@ -1,4 +1,4 @@
-import { useCallback, useEffect, useMemo, useState } from "preact/hooks"
+import { useEffect, useMemo, useState } from "preact/hooks"
 import { Copy } from "./Copy.tsx"
 import { decode, encode } from "./link.ts"
 import { Picture } from "./Picture.tsx"
@@ -9,7 +9,7 @@ import { initial, mostPolicies, type Policy, type Settings, usualPolicy } from "
 import { type Played, simulations } from "./simulations.ts"
 import { ScenarioChoice, WorldPanel } from "./WorldPanel.tsx"
 
-/** The settings of the address, or the first ones and what is wrong with the address. */
+/** Reads the settings from the address. If the address is invalid, it returns the initial settings and the problem. */
 const fromAddress = (): { readonly settings: Settings; readonly problem: string | undefined } => {
   const { problem, settings } = decode(location.hash)
   return { settings: settings ?? initial, problem }
@@ -19,11 +19,11 @@ const linkOf = (settings: Settings): string => `${location.href.replace(/#.*$/s,
 
 const startWorker = (): Worker => new Worker(new URL("./worker.ts", import.meta.url), { type: "module" })
 
-/** When settings were changed, to measure the time until they are drawn. */
+/** The time of each change. `npm run bench:playground` measures the time from a change until the browser draws the picture. */
 const changedAt = new WeakMap<Settings, number>()
 
-/** Adds an entry to the browser's performance timeline, once the browser has drawn the picture. */
-const measured = ({ settings }: Played): void => {
+/** Adds an entry to the performance timeline of the browser after a redraw. */
+const measureRedraw = ({ settings }: Played): void => {
   const start = changedAt.get(settings)
   if (start === undefined) return
   changedAt.delete(settings)
@@ -38,9 +38,9 @@ export const App = () => {
     () =>
       simulations(
         startWorker,
-        (one) => {
+        (played) => {
           fail(undefined)
-          show(one)
+          show(played)
         },
         fail
       ),
@@ -65,7 +65,6 @@ export const App = () => {
   const { policies, world } = settings
   const changePolicy = (index: number, policy: Policy) =>
     change({ world, policies: policies.map((one, i) => (i === index ? policy : one)) })
-  const drawn = useCallback(measured, [])
   return (
     <div class="page playground">
       <header class="top">
@@ -85,7 +84,7 @@ export const App = () => {
         </p>
         {problem !== undefined && (
           <p class="warning" role="alert">
-            The link is invalid: {problem}. The playground shows its first settings instead.
+            The link is invalid: {problem}. The playground shows its initial settings instead.
           </p>
         )}
         {failure !== undefined && (
@@ -97,7 +96,7 @@ export const App = () => {
         <div class="parts">
           <WorldPanel world={world} change={(world) => change({ world, policies })} />
           <div class={played?.settings === settings ? "results" : "results stale"}>
-            <Picture played={played} drawn={drawn} />
+            <Picture played={played} drawn={measureRedraw} />
             {played !== undefined && <Differences played={played} />}
             <div class="policies">
               {policies.map((policy, i) => (

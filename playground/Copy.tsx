@@ -1,19 +1,19 @@
 import { useEffect, useState } from "preact/hooks"
 
-/** A button that copies a text, and says whether it did. */
+/** A button that copies a text and shows whether that worked. */
 export const Copy = ({ label, text }: { readonly label: string; readonly text: () => string }) => {
-  const [said, say] = useState("")
+  const [message, setMessage] = useState("")
   useEffect(() => {
-    if (said === "") return
-    const timer = setTimeout(() => say(""), 4_000)
+    if (message === "") return
+    const timer = setTimeout(() => setMessage(""), 4_000)
     return () => clearTimeout(timer)
-  }, [said])
+  }, [message])
   const copy = async () => {
     try {
       await navigator.clipboard.writeText(text())
-      say("Copied")
+      setMessage("Copied")
     } catch {
-      say("The browser does not allow copying. Select the text instead.")
+      setMessage("The browser does not allow copying. Select the text instead.")
     }
   }
   return (
@@ -21,7 +21,7 @@ export const Copy = ({ label, text }: { readonly label: string; readonly text: (
       <button type="button" onClick={() => void copy()}>
         {label}
       </button>
-      <span role="status">{said}</span>
+      <span role="status">{message}</span>
     </span>
   )
 }

@@ -1,4 +1,4 @@
-/** The picture of the simulator, as nodes of this page. Its texts are never read as HTML. */
+/** Draws the chart of the simulator with nodes of the page. The browser never parses its texts as HTML. */
 import { h, type VNode } from "preact"
 import { memo } from "preact/compat"
 import { useLayoutEffect, useRef, useState } from "preact/hooks"
@@ -8,10 +8,10 @@ import type { Shape } from "../src/simulator/shapes.ts"
 import { captionOf, nameOf } from "./names.ts"
 import { ready, scenarioOf } from "./scenarios.ts"
 import { millis } from "./settings.ts"
-import { callersOf, serverOf } from "./simulation.ts"
+import { serverOf } from "./simulation.ts"
 import type { Played } from "./simulations.ts"
 
-// The content security policy forbids a style element with text, and allows a sheet that a script makes.
+// The content security policy forbids inline styles. A script may add a style sheet.
 const colours = new CSSStyleSheet()
 colours.replaceSync(css())
 document.adoptedStyleSheets = [...document.adoptedStyleSheets, colours]
@@ -26,7 +26,7 @@ const about = ({ settings: { policies, world } }: Played): string => {
     : "a quarter of the timeout"
   const servers = world.replicas === 1 ? "the server" : `${world.replicas} servers`
   const callers = world.processes === 1 ? "One process calls" : `${world.processes} processes call`
-  return `${callers} ${servers}, ${world.rate} times a second in all. An answer after ${slow} is slow. The strips below the charts are the states of the circuits.`
+  return `${callers} ${servers}, ${world.rate} times a second in total. An answer after ${slow} is slow. The strips below the charts show the states of the circuits.`
 }
 
 const titleOf = ({ settings: { world } }: Played): string => {
@@ -36,17 +36,11 @@ const titleOf = ({ settings: { world } }: Played): string => {
 
 const chart = (played: Played, width: number) => {
   const { policies, world } = played.settings
-  const [first] = policies
-  const scenario = {
-    title: titleOf(played),
-    server: serverOf(world),
-    callers: callersOf(world, first ?? { attempts: 1, timeout: 1_000 })
-  }
-  const { rows, ...drawn } = chartOf(scenario, played.reports)
+  const scenario = { title: titleOf(played), server: serverOf(world) }
+  const { rows, ...rest } = chartOf(scenario, about(played), played.reports)
   return draw({
-    ...drawn,
+    ...rest,
     width,
-    about: about(played),
     rows: rows.map((row, i) => {
       const [policy, report] = [policies[i], played.reports[i]]
       if (policy === undefined || report === undefined) return row

@@ -1,4 +1,4 @@
-/** The controls of one policy, and its code. */
+/** The panel of one policy: its controls and its code. */
 import { useId } from "preact/hooks"
 import { Copy } from "./Copy.tsx"
 import { codeOf } from "./code.ts"
@@ -7,7 +7,7 @@ import type { Value } from "./fields.ts"
 import { letterOf } from "./names.ts"
 import { type Policy, policyFields, presetOf, presets, usualCooldown, type World, withPreset } from "./settings.ts"
 
-/** A limit has another default for the time in which the circuit is open. */
+/** Turns the limit on or off. A default cooldown changes with it, because policies with a limit have another default. */
 const withLimit = (policy: Policy, limit: boolean): Policy => ({
   ...policy,
   limit,
@@ -25,7 +25,7 @@ export const PolicyPanel = ({
   readonly index: number
   readonly world: World
   readonly change: (policy: Policy) => void
-  /** `undefined`: it is the last one. */
+  /** `undefined`: the last policy cannot be removed. */
   readonly remove: (() => void) | undefined
 }) => {
   const id = useId()

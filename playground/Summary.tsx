@@ -1,21 +1,21 @@
-/** The figures of the picture as text. */
+/** Shows the results of the simulation as sentences and as a table. */
 import { count, difference, recoveryText, type Totals, totalsOf } from "./figures.ts"
 import { letterOf, nameOf } from "./names.ts"
 import { millis } from "./settings.ts"
 import type { Played } from "./simulations.ts"
 
 const rows: ReadonlyArray<readonly [words: string, show: (totals: Totals) => string]> = [
-  ["Calls that callers made", ({ offered }) => count(offered)],
+  ["Calls", ({ offered }) => count(offered)],
   ["Calls answered in time", ({ answered }) => count(answered)],
   ["Calls failed or timed out", ({ failed }) => count(failed)],
   ["Calls rejected", ({ rejected }) => count(rejected)],
   ["Attempts that reached the server", ({ sent }) => count(sent)],
-  ["Times that a circuit opened", ({ openings }) => count(openings)],
+  ["Circuit openings", ({ openings }) => count(openings)],
   ["99 % of answers arrive within", ({ p99 }) => (p99 === undefined ? "no answer" : millis(p99))],
   ["Recovered after the fault", ({ recovery }) => recoveryText(recovery)]
 ]
 
-/** How each policy differs from the first one, in words. A screen reader reads it when it changes. */
+/** One sentence for each further policy: how it differs from the first one. Screen readers announce each change. */
 export const Differences = ({ played: { reports } }: { readonly played: Played }) => {
   const [first, ...others] = reports.map(totalsOf)
   return (

@@ -1,4 +1,4 @@
-/** The controls of the server, its callers, and what goes wrong. */
+/** The controls for the traffic, the server and the fault. */
 import type { ScenarioName } from "../src/simulator/scenarioNames.ts"
 import { Control } from "./controls.tsx"
 import type { Value } from "./fields.ts"
@@ -7,7 +7,7 @@ import { type World, worldFields } from "./settings.ts"
 
 const names = Object.keys(ready) as Array<ScenarioName>
 
-/** What {@link World.severity} means for a fault. A fault that is not here has no severity. */
+/** The label of {@link World.severity} for each fault. The other faults have no severity. */
 const severityOf: Partial<Record<World["fault"], string>> = {
   outage: "Calls that fail",
   brownout: "Workers that are lost",

@@ -1,7 +1,7 @@
-/** A policy of the playground as a program that uses the library. */
+/** Writes a policy of the playground as a program that uses the library. */
 import type * as Trip from "../src/core/Trip.ts"
 import type { Policy, World } from "./settings.ts"
-import { duration, inputOf } from "./simulation.ts"
+import { chooseOf, duration, inputOf } from "./simulation.ts"
 
 const tripCode = (trip: Trip.Input): string => {
   switch (trip._tag) {
@@ -28,7 +28,7 @@ const code = (value: unknown): string => {
   return `{ ${fields.join(", ")} }`
 }
 
-/** An object on one line, or with a line for each field if it is long. */
+/** Writes an object on one line if it fits, and otherwise each field on its own line. */
 const lines = (value: object, indent: string): string => {
   const one = code(value)
   if (one.length + indent.length < 80) return one
@@ -36,7 +36,7 @@ const lines = (value: object, indent: string): string => {
   return `{\n${fields.join(",\n")}\n${indent}}`
 }
 
-/** What runs around each attempt, and around all attempts, from the inside to the outside. */
+/** The wrappers of a call, from the innermost to the outermost. */
 const parts = ({ attempts, bulkhead, timeout }: Policy, breaker: ReadonlyArray<string>): ReadonlyArray<string> => [
   `Resilience.timeout(${JSON.stringify(duration(timeout))})`,
   ...breaker,
@@ -47,12 +47,12 @@ const parts = ({ attempts, bulkhead, timeout }: Policy, breaker: ReadonlyArray<s
 const piped = (first: string, steps: ReadonlyArray<string>): string =>
   `${first}.pipe(${steps.length === 1 ? steps[0] : `\n${steps.map((step) => `  ${step}`).join(",\n")}\n`})`
 
-/** The program. It has only the fields that differ from the defaults of the library. */
+/** Writes the program. It sets only the fields that differ from the defaults of the library. */
 export const codeOf = (policy: Policy, world: Pick<World, "replicas" | "shards">): string => {
   const input = inputOf(policy)
-  const { circuits } = policy
-  const pooled = input !== undefined && !world.shards && (circuits === "fastest" || circuits === "roundRobin")
-  const keyed = input !== undefined && !pooled && circuits !== "name"
+  const choose = input === undefined ? undefined : chooseOf(policy, world)
+  const pooled = choose !== undefined
+  const keyed = input !== undefined && !pooled && policy.circuits !== "name"
   const settings = input === undefined || Object.keys(input).length === 0 ? undefined : input
   const names = [
     ...(settings === undefined ? [] : ["BreakerPolicy"]),
@@ -67,7 +67,7 @@ export const codeOf = (policy: Policy, world: Pick<World, "replicas" | "shards">
     `import { Effect } from "effect"`,
     `import { ${names.join(", ")} } from "effect-fuse"`,
     "",
-    "// Your call instead of this one.",
+    "// Replace this with your call.",
     keyed || pooled
       ? `const callApi = (server: string) => Effect.succeed("answer of " + server)`
       : `const callApi = Effect.succeed("answer")`,
@@ -87,7 +87,7 @@ export const codeOf = (policy: Policy, world: Pick<World, "replicas" | "shards">
     const pool = `CircuitPool.call(servers, (server) => callApi(server).pipe(${timeout}))`
     return [
       ...head,
-      `const servers = CircuitPool.make("api", {\n  members: [${servers}],\n  choose: "${circuits}"\n})`,
+      `const servers = CircuitPool.make("api", {\n  members: [${servers}],\n  choose: "${choose}"\n})`,
       "",
       `export const call = ${outside.length === 0 ? pool : piped(pool, outside)}`,
       ...main("call")

@@ -1,4 +1,3 @@
-/** Controls for the fields of the settings. */
 import { useId } from "preact/hooks"
 import { type ChoiceField, type Field, type FlagField, type NumberField, stopOf, type Value } from "./fields.ts"
 
@@ -6,7 +5,7 @@ interface Control<F, A> {
   readonly field: F
   readonly value: A
   readonly change: (value: A) => void
-  /** Instead of the label of the field. */
+  /** Default: the label of the field. */
   readonly label?: string
 }
 
@@ -68,7 +67,7 @@ const Flag = ({ change, field, label = field.label, value }: Control<FlagField, 
   )
 }
 
-/** The control for a field. The value has the type of the field. */
+/** The control for a field. The casts are safe, because a field and its value have the same kind. */
 export const Control = ({ field, value, ...rest }: Control<Field, Value>) => {
   switch (field.kind) {
     case "number":

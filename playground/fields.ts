@@ -1,11 +1,10 @@
-/** Descriptions of settings: one field has its default, its bounds, its slider and its words. */
+/** Descriptions of settings: the label, the default and the allowed values of each field. */
 
 export interface NumberField {
   readonly kind: "number"
   readonly label: string
-  readonly help?: string
   readonly default: number
-  /** The values of the slider. The first and the last are the bounds. A link may have any number between them. */
+  /** The values of the slider, in order. A link may have any number from the first to the last. */
   readonly stops: ReadonlyArray<number>
   readonly whole: boolean
   readonly show: (value: number) => string
@@ -43,16 +42,15 @@ export const number = (
   initial: number,
   stops: ReadonlyArray<number>,
   show: (value: number) => string = String,
-  more: { readonly help?: string; readonly whole?: boolean } = {}
-): NumberField => ({ kind: "number", label, default: initial, stops, show, whole: false, ...more })
+  whole = false
+): NumberField => ({ kind: "number", label, default: initial, stops, show, whole })
 
 export const count = (
   label: string,
   initial: number,
   stops: ReadonlyArray<number>,
-  show?: (value: number) => string,
-  help?: string
-): NumberField => number(label, initial, stops, show, { whole: true, ...(help === undefined ? {} : { help }) })
+  show?: (value: number) => string
+): NumberField => number(label, initial, stops, show, true)
 
 export const choice = <A extends string>(
   label: string,
@@ -70,10 +68,13 @@ export const flag = (label: string, initial: boolean, help?: string): FlagField 
 export const defaultsOf = <F extends Fields>(fields: F): Values<F> =>
   Object.fromEntries(Object.entries(fields).map(([name, one]) => [name, one.default])) as Values<F>
 
+export const areEqual = <F extends Fields>(fields: F, a: Values<F>, b: Values<F>): boolean =>
+  Object.keys(fields).every((name) => a[name] === b[name])
+
 const leastOf = ({ stops }: NumberField): number => stops[0] ?? 0
 const mostOf = ({ stops }: NumberField): number => stops.at(-1) ?? 0
 
-/** What a link may say for a field, for an error message. */
+/** Describes the values that a link may have for a field, for an error message. */
 export const expected = (field: Field): string => {
   switch (field.kind) {
     case "number":
@@ -87,7 +88,7 @@ export const expected = (field: Field): string => {
 
 export const toText = (value: Value): string => (typeof value === "boolean" ? (value ? "yes" : "no") : String(value))
 
-/** Reads a value that {@link toText} wrote. `undefined` if the text is anything else. */
+/** Reads a value that {@link toText} wrote. `undefined`: the field does not accept the text. */
 export const fromText = (field: Field, text: string): Value | undefined => {
   switch (field.kind) {
     case "number": {

@@ -1,8 +1,8 @@
-/** The figures of a simulated policy, and what differs between two of them, in words. */
+/** The results of a policy, and sentences about the difference between two policies. */
 import type { PlayReport } from "../src/simulator/figures.ts"
 import { millis } from "./settings.ts"
 
-/** Counts of the whole run. Times are milliseconds. */
+/** Results of the whole run. Times are milliseconds. */
 export interface Totals {
   readonly offered: number
   readonly answered: number
@@ -10,10 +10,9 @@ export interface Totals {
   readonly rejected: number
   /** Attempts that reached the server. */
   readonly sent: number
-  /** How often a circuit opened. */
   readonly openings: number
   readonly p99: number | undefined
-  /** The time after the fault until the server answers as before. `undefined`: there was no fault. `Infinity`: not in this run. */
+  /** The time from the end of the fault until the server has recovered. `undefined`: there was no fault. `Infinity`: not in this run. */
   readonly recovery: number | undefined
 }
 
@@ -43,28 +42,28 @@ export const recoveryText = (recovery: number | undefined): string =>
         ? "at once"
         : `after ${recovery / 1_000} s`
 
-/** How many more or fewer calls: "as many calls fail", "1 more call fails". */
+/** Compares two numbers of calls, such as "1 more call fails". */
 const compared = (a: number, b: number, one: string, many: string): string => {
   const difference = Math.abs(b - a)
-  if (difference === 0) return `as many calls ${many}`
+  if (difference === 0) return `the same number of calls ${many}`
   return `${count(difference)} ${b > a ? "more" : "fewer"} ${difference === 1 ? `call ${one}` : `calls ${many}`}`
 }
 
 const recovered = (first: string, a: Totals["recovery"], name: string, b: Totals["recovery"]): string => {
   if (a === undefined || b === undefined) return ""
   if (a === b) return a === Infinity ? " Neither recovers in this run." : ` Both recover ${recoveryText(a)}.`
-  const recovers = (who: string, recovery: number) =>
-    recovery === Infinity ? `${who} does not recover in this run` : `${who} recovers ${recoveryText(recovery)}`
+  const recovers = (policy: string, recovery: number) =>
+    recovery === Infinity ? `${policy} does not recover in this run` : `${policy} recovers ${recoveryText(recovery)}`
   return ` When the fault is over, ${recovers(name, b)}, and ${recovers(first, a)}.`
 }
 
-/** Only a difference of more than a fifth is worth a sentence. */
+/** Compares the p99 durations. A difference of a fifth or less gets no sentence, because it may be chance. */
 const faster = (first: string, a: Totals["p99"], name: string, b: Totals["p99"]): string =>
   a === undefined || b === undefined || Math.max(a, b) <= 1.2 * Math.min(a, b)
     ? ""
     : ` 99 % of the answers arrive within ${millis(b)} with ${name}, and within ${millis(a)} with ${first}.`
 
-/** How a policy differs from the first one, in words. */
+/** Describes how a policy differs from the first policy. */
 export const difference = (first: string, a: Totals, name: string, b: Totals): string =>
   `Of ${count(b.offered)} calls, ${name} answers ${count(b.answered)} and ${first} ${count(a.answered)}. ` +
   `With ${name}, ${compared(a.failed, b.failed, "fails", "fail")}, and ${compared(a.sent, b.sent, "reaches", "reach")} the server.` +

@@ -1,6 +1,6 @@
 /**
- * Settings in the fragment of a URL, such as `#v=1&rate=50&fault=outage&1.kind=none`. Only values that differ from the defaults are in it.
- * The text of a link is foreign: each value is checked, and no text of a link is shown, except in a message that quotes its start.
+ * Settings in the fragment of a URL, such as `#v=1&n=1&rate=50&fault=outage&1.kind=none`. The fragment has only values that differ from the
+ * defaults. Anyone can write a link, so `decode` checks each value. Only error messages show text of a link, and only its start.
  */
 import { printable } from "../src/core/printable.ts"
 import { expected, type Fields, fromText, toText, type Value } from "./fields.ts"
@@ -8,7 +8,7 @@ import { initial, mostPolicies, policyFields, type Settings, usualPolicy, usualW
 
 const version = "1"
 
-/** A link has at most this many characters. The longest settings need fewer. */
+/** The longest fragment that `decode` reads, in characters. All settings together need fewer. */
 export const longest = 4_000
 
 const changed = (
@@ -16,12 +16,12 @@ const changed = (
   values: Readonly<Record<string, Value>>,
   prefix: string
 ): ReadonlyArray<[string, string]> =>
-  Object.entries(fields).flatMap(([name, { default: usual }]) => {
+  Object.entries(fields).flatMap(([name, { default: usual }]): ReadonlyArray<[string, string]> => {
     const value = values[name]
-    return value === undefined || value === usual ? [] : [[`${prefix}${name}`, toText(value)] as [string, string]]
+    return value === undefined || value === usual ? [] : [[`${prefix}${name}`, toText(value)]]
   })
 
-/** The fragment of a link, without `#`. */
+/** Writes the fragment of a link, without `#`. */
 export const encode = ({ policies, world }: Settings): string =>
   new URLSearchParams([
     ["v", version],
@@ -36,7 +36,7 @@ export type Decoded =
 
 const quoted = (text: string): string => `“${printable(text.length > 40 ? `${text.slice(0, 40)}…` : text)}”`
 
-/** Reads the fragment of a link, with or without `#`. An empty one means the initial settings. */
+/** Reads the fragment of a link, with or without `#`. An empty fragment gives the initial settings. */
 export const decode = (fragment: string): Decoded => {
   const text = fragment.replace(/^#/, "")
   if (text === "") return { settings: initial }
@@ -64,5 +64,6 @@ export const decode = (fragment: string): Decoded => {
     if (read === undefined) return { problem: `${key}: expected ${expected(field)}, got ${quoted(value)}` }
     target[name] = read
   }
+  // Every field has its default or a value that `fromText` has checked.
   return { settings: { world, policies } as unknown as Settings }
 }

@@ -1,4 +1,4 @@
-/** What the page and its workers say to each other. */
+/** The messages between the page and its workers. */
 import type { PlayReport } from "../src/simulator/figures.ts"
 import type { PlayOptions } from "../src/simulator/playOptions.ts"
 

@@ -1,4 +1,4 @@
-/** Names of policies for a picture, from their settings. */
+/** Names and captions of policies in the picture. */
 import type { PlayReport } from "../src/simulator/figures.ts"
 import { recoveryText } from "./figures.ts"
 import { millis, type Policy, percent, presetOf, usualCooldown, usualPolicy } from "./settings.ts"
@@ -46,7 +46,6 @@ export const nameOf = (policy: Policy, index: number): string => {
   return `${letterOf(index)}: ${[presetOf(policy) ?? described(policy), ...calls].join(", ")}`
 }
 
-/** The most important figures of a policy, beside its name. */
 export const captionOf = ({ recovery, share }: PlayReport): string => {
   const answered = `answers ${Math.round(share * 100)} % of what is possible`
   if (recovery === undefined) return answered

@@ -1,9 +1,10 @@
 /**
- * The scenarios of the documentation as settings of the playground. They have half of the calls, and a server of half the size, so that
- * the picture follows a slider.
+ * The scenarios of the documentation as settings of the playground, with half of the calls and a server of half the size. They are smaller
+ * because a simulation must be fast enough to redraw the picture while a slider moves.
  */
 import type { ScenarioName } from "../src/simulator/scenarioNames.ts"
-import { type Settings, usualPolicy, usualWorld, type World } from "./settings.ts"
+import { areEqual } from "./fields.ts"
+import { type Settings, usualPolicy, usualWorld, type World, worldFields } from "./settings.ts"
 
 interface Ready {
   readonly title: string
@@ -63,7 +64,7 @@ export const ready: Readonly<Record<ScenarioName, Ready>> = {
 
 export const worldOf = (name: ScenarioName): World => ({ ...usualWorld, ...ready[name].world })
 
-/** The settings with the world of a scenario. The policies stay, but callers try each call as often as in the scenario. */
+/** Replaces the world by that of a scenario. Policies keep their protection, and get the attempts and the timeout of the scenario. */
 export const withScenario = ({ policies }: Settings, name: ScenarioName): Settings => ({
   world: worldOf(name),
   policies: policies.map((policy) => ({
@@ -73,9 +74,6 @@ export const withScenario = ({ policies }: Settings, name: ScenarioName): Settin
   }))
 })
 
-/** The scenario whose world this is, if it is one. */
+/** The scenario that has exactly this world. */
 export const scenarioOf = (world: World): ScenarioName | undefined =>
-  (Object.keys(ready) as Array<ScenarioName>).find((name) => {
-    const other = worldOf(name)
-    return (Object.keys(other) as Array<keyof World>).every((field) => world[field] === other[field])
-  })
+  (Object.keys(ready) as Array<ScenarioName>).find((name) => areEqual(worldFields, world, worldOf(name)))

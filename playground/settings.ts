@@ -1,5 +1,5 @@
-/** The settings of the playground: the world that is simulated, and the policies to compare in it. */
-import { choice, count, defaultsOf, flag, number, type Values } from "./fields.ts"
+/** The settings of the playground: the simulated world, and the policies to compare. */
+import { areEqual, choice, count, defaultsOf, flag, number, type Values } from "./fields.ts"
 
 const upTo = (most: number, step = 1, from = step): ReadonlyArray<number> =>
   Array.from({ length: Math.floor((most - from) / step + 1e-9) + 1 }, (_, i) => Number((from + i * step).toFixed(6)))
@@ -13,7 +13,7 @@ const perSecond = (value: number): string => `${value} / s`
 
 const shares = [0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95]
 
-/** The server, its callers, and what goes wrong. Durations are milliseconds unless their words say seconds. */
+/** The traffic, the server and the fault. `service` is in milliseconds, other durations are in seconds. */
 export const worldFields = {
   rate: count("Calls per second", 100, [1, 2, 5, ...upTo(200, 10)], perSecond),
   errors: number(
@@ -57,7 +57,7 @@ export const worldFields = {
   seed: count("Seed of the random numbers", 1, upTo(50))
 }
 
-/** One policy to compare. */
+/** One policy. `slowCall` and `timeout` are in milliseconds, other durations are in seconds. */
 export const policyFields = {
   kind: choice("Protection", "breaker", { none: "no breaker", breaker: "breaker" }),
   trip: choice("It opens after", "either", {
@@ -109,16 +109,14 @@ export interface Settings {
   readonly policies: ReadonlyArray<Policy>
 }
 
-/** The largest number of policies that are compared. */
 export const mostPolicies = 4
 
 export const usualWorld: World = defaultsOf(worldFields)
 export const usualPolicy: Policy = defaultsOf(policyFields)
 
-/** How long a circuit stays open unless a policy says it, in seconds. */
+/** The default cooldown of the library, in seconds. */
 export const usualCooldown = (limit: boolean): number => (limit ? 5 : 30)
 
-/** Ready policies to begin with. */
 export const presets: Readonly<Record<string, Partial<Policy>>> = {
   "no breaker": { kind: "none" },
   "default breaker": {},
@@ -131,7 +129,7 @@ export const presets: Readonly<Record<string, Partial<Policy>>> = {
   "bulkhead of 4, no breaker": { kind: "none", bulkhead: 4 }
 }
 
-/** The fields that say how callers call, and not how they are protected. A preset leaves them as they are. */
+/** The fields that describe callers. A preset does not change them. */
 const ofCallers = ["timeout", "attempts"] as const
 
 export const withPreset = (policy: Policy, name: string): Policy => ({
@@ -140,12 +138,9 @@ export const withPreset = (policy: Policy, name: string): Policy => ({
   ...Object.fromEntries(ofCallers.map((field) => [field, policy[field]]))
 })
 
-/** The name of the preset that the policy is, if it is one. */
+/** The name of the preset with exactly these values. */
 export const presetOf = (policy: Policy): string | undefined =>
-  Object.keys(presets).find((name) => {
-    const other = withPreset(policy, name)
-    return (Object.keys(policyFields) as Array<keyof Policy>).every((field) => policy[field] === other[field])
-  })
+  Object.keys(presets).find((name) => areEqual(policyFields, policy, withPreset(policy, name)))
 
 export const initial: Settings = {
   world: usualWorld,

@@ -1,11 +1,10 @@
-/** What the simulator plays for the settings. */
-
+/** Turns settings into options of the simulator. */
 import * as Trip from "../src/core/Trip.ts"
 import type { Input } from "../src/policy/BreakerPolicy.ts"
 import type { Fault, PlayOptions } from "../src/simulator/playOptions.ts"
 import { type Policy, type Settings, usualCooldown, usualPolicy, type World } from "./settings.ts"
 
-/** A duration as a reader would write it. */
+/** Writes a duration as a person would: `"2 seconds"` instead of `"2000 millis"`. */
 export const duration = (millis: number): `${number} millis` | `${number} second` | `${number} seconds` =>
   millis % 1_000 !== 0 ? `${millis} millis` : millis === 1_000 ? "1 second" : `${millis / 1_000} seconds`
 
@@ -55,7 +54,7 @@ export const serverOf = (world: World): PlayOptions["server"] => ({
   faults: faultsOf(world)
 })
 
-export const callersOf = (
+const callersOf = (
   world: World,
   { attempts, timeout }: Pick<Policy, "attempts" | "timeout">
 ): PlayOptions["callers"] => ({
@@ -83,10 +82,9 @@ const tripOf = ({ failures, minimumCalls, threshold, trip, window }: Policy): Tr
   }
 }
 
-/** The fields that decide when the circuit opens. */
 const ofTrip = ["trip", "failures", "threshold", "minimumCalls", "window"] as const
 
-/** The fields of the library's policy that differ from its defaults. `undefined`: there is no breaker. */
+/** Returns the policy for the library, without fields that have the default value. `undefined`: there is no breaker. */
 export const inputOf = (policy: Policy): Input | undefined => {
   if (policy.kind === "none") return undefined
   const { cooldown, factor, failuresToReopen, limit, probes, ramp, slowCall, successesToClose, trip } = policy
@@ -108,10 +106,17 @@ export const inputOf = (policy: Policy): Input | undefined => {
   }
 }
 
+/** How a pool chooses a server. `undefined`: there is no pool, because the policy does not want one or because servers have their own data. */
+export const chooseOf = (
+  { circuits }: Policy,
+  { shards }: Pick<World, "shards">
+): "fastest" | "roundRobin" | undefined =>
+  !shards && (circuits === "fastest" || circuits === "roundRobin") ? circuits : undefined
+
 export const playOf = ({ world }: Settings, policy: Policy): PlayOptions => {
   const input = inputOf(policy)
   const { bulkhead, circuits } = policy
-  const pooled = (circuits === "fastest" || circuits === "roundRobin") && !world.shards
+  const choose = chooseOf(policy, world)
   return {
     server: serverOf(world),
     callers: callersOf(world, policy),
@@ -120,6 +125,6 @@ export const playOf = ({ world }: Settings, policy: Policy): PlayOptions => {
     ...(bulkhead === 0 ? {} : { bulkhead }),
     ...(input === undefined
       ? {}
-      : { policy: input, ...(pooled ? { choose: circuits } : circuits === "name" ? {} : { circuits: "replica" }) })
+      : { policy: input, ...(choose !== undefined ? { choose } : circuits === "name" ? {} : { circuits: "replica" }) })
   }
 }

@@ -1,7 +1,8 @@
-/** Plays the policies of the settings in workers. */
+/** Plays each policy in its own worker. */
 import type { PlayReport } from "../src/simulator/figures.ts"
+import type { PlayOptions } from "../src/simulator/playOptions.ts"
 import type { PlayResponse } from "./messages.ts"
-import { mostPolicies, type Settings } from "./settings.ts"
+import type { Settings } from "./settings.ts"
 import { playOf } from "./simulation.ts"
 
 export interface Played {
@@ -11,33 +12,32 @@ export interface Played {
 
 interface Player {
   readonly worker: Worker
-  /** What was played last, as JSON, and its result. A policy whose settings have not changed is not played again. */
-  played: string
-  response: PlayResponse | undefined
+  /** Whether the worker failed. It then gives no more answers, so the next settings start another one. */
+  broken: boolean
+  /** The last options as JSON, and their result. The same options are not played again. */
+  last?: { readonly asked: string; readonly response: PlayResponse }
 }
 
-const playIn = (player: Player, settings: Settings, index: number): Promise<PlayResponse> => {
-  const policy = settings.policies[index]
-  if (policy === undefined) return Promise.resolve({ problem: "no such policy" })
-  const options = playOf(settings, policy)
+const playIn = (player: Player, options: PlayOptions): Promise<PlayResponse> => {
   const asked = JSON.stringify(options)
-  const { response } = player
-  if (player.played === asked && response !== undefined) return Promise.resolve(response)
+  if (player.last?.asked === asked) return Promise.resolve(player.last.response)
   return new Promise((resolve) => {
     const done = (response: PlayResponse) => {
-      player.played = asked
-      player.response = response
+      player.last = { asked, response }
       resolve(response)
     }
     player.worker.onmessage = ({ data }: MessageEvent<PlayResponse>) => done(data)
-    player.worker.onerror = (event) => done({ problem: event.message || "the worker does not start" })
+    player.worker.onerror = ({ message }) => {
+      player.broken = true
+      resolve({ problem: message || "the worker does not start" })
+    }
     player.worker.postMessage({ options })
   })
 }
 
 /**
- * Returns a function that plays settings and then calls `show`. While a simulation runs, only the latest settings wait: a slider that moves
- * faster than the simulation skips values, and never builds up a queue.
+ * Returns a function that plays settings and then calls `show`. While a simulation runs, only the latest settings wait. So there is never a
+ * queue: if a slider moves faster than the simulation, some of its values are not played.
  */
 export const simulations = (
   start: () => Worker,
@@ -53,10 +53,11 @@ export const simulations = (
       const settings = waiting
       waiting = undefined
       const responses = await Promise.all(
-        settings.policies.slice(0, mostPolicies).map((_, i) => {
-          const player = players[i] ?? { worker: start(), played: "", response: undefined }
+        settings.policies.map((policy, i) => {
+          const before = players[i]
+          const player: Player = before === undefined || before.broken ? { worker: start(), broken: false } : before
           players[i] = player
-          return playIn(player, settings, i)
+          return playIn(player, playOf(settings, policy))
         })
       )
       const problem = responses.find((one) => one.problem !== undefined)?.problem

@@ -2,14 +2,14 @@ import { defineConfig } from "vite"
 
 export default defineConfig({
   root: import.meta.dirname,
-  // All addresses are relative, so the page works in any folder of a server.
+  // Relative addresses work in any folder of a web server.
   base: "./",
   build: {
     outDir: "dist",
     emptyOutDir: true,
     target: "es2022",
     modulePreload: false,
-    // Small files stay files: the content security policy of the page allows no `data:`.
+    // The content security policy of the page forbids `data:` addresses.
     assetsInlineLimit: 0
   },
   worker: { format: "es" },

@@ -1,4 +1,4 @@
-/** Plays one policy at a time, beside the main thread. */
+/** Plays policies in a worker, one at a time. */
 import * as Effect from "effect/Effect"
 import { foreignText } from "../src/core/foreign.ts"
 import { play } from "../src/simulator/Simulator.ts"

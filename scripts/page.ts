@@ -11,7 +11,7 @@ export const playgroundFolder = `${root}playground/dist`
 
 const changedAt = (path: string): number => statSync(path).mtimeMs
 
-/** When a file of these folders last changed. What was built does not count. */
+/** The time of the last change in these files and folders, without built files. */
 const sourceAt = (...paths: ReadonlyArray<string>): number => {
   const files = paths.flatMap((path) =>
     statSync(`${root}${path}`).isFile()
@@ -23,7 +23,7 @@ const sourceAt = (...paths: ReadonlyArray<string>): number => {
   return Math.max(...files.map((file) => changedAt(`${root}${file}`)))
 }
 
-/** Builds a folder with Vite if its result is missing or older than its sources. */
+/** Builds a folder with Vite if the file `built` is missing or older than the sources. */
 const ensure = async (folder: string, built: string, ...sources: ReadonlyArray<string>): Promise<void> => {
   if (existsSync(built) && changedAt(built) >= sourceAt(folder, "package-lock.json", ...sources)) return
   await promisify(execFile)(
@@ -35,7 +35,7 @@ const ensure = async (folder: string, built: string, ...sources: ReadonlyArray<s
   )
 }
 
-/** Builds the page if it is missing or older than its source, which includes pure code of the library. */
+/** Builds the page if it is missing or older than its sources. They include the code of the library that the page imports. */
 export const ensurePage = (): Promise<void> =>
   ensure(
     "page",
@@ -43,6 +43,6 @@ export const ensurePage = (): Promise<void> =>
     ...["core", "dashboard", "shapes", "simulator"].map((folder) => `src/${folder}`)
   )
 
-/** Builds the playground if it is missing or older than its source, which includes the library. */
+/** Builds the playground if it is missing or older than its sources. They include the library. */
 export const ensurePlayground = (): Promise<void> =>
   ensure("playground", `${playgroundFolder}/index.html`, "src", "page/base.css")

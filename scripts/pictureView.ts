@@ -10,15 +10,15 @@ import type {
 
 const samples = 60
 
-/** Traffic that goes up and down, and an outage near its end. */
+/** Traffic that rises and falls. With `rejected` above 0, an outage begins after the sample `from`. */
 const wave = (base: number, seed: number, failing = 0.004, rejected = 0, from = 42): HistoryView => {
   const at = Array.from({ length: samples }, (_, i) => i)
   const load = at.map((i) => base * (1 + 0.2 * Math.sin(i / 5 + seed) + 0.08 * Math.sin(i * 1.7 + seed)))
   const isOut = (i: number) => rejected > 0 && i > from
-  const calls = load.map((n, i) => (isOut(i) ? (from < 0 ? 0 : 0.4) : n))
-  const failures = calls.map((n, i) =>
-    isOut(i) ? (from < 0 ? 0 : 0.4) : n * failing * (rejected > 0 && i > from - 5 ? 30 : 1)
-  )
+  // The probes of an outage fail. An isolated circuit (`from` below 0) has no probes.
+  const probes = from < 0 ? 0 : 0.4
+  const calls = load.map((n, i) => (isOut(i) ? probes : n))
+  const failures = calls.map((n, i) => (isOut(i) ? probes : n * failing * (rejected > 0 && i > from - 5 ? 30 : 1)))
   return { calls, failures, rejections: load.map((n, i) => (isOut(i) ? n * rejected : 0)) }
 }
 

@@ -9,17 +9,11 @@ import { chromium as driver } from "playwright-core"
 import { chromium } from "../test/support/servers.ts"
 import { ensurePage } from "./page.ts"
 import { pictureDetail, pictureView } from "./pictureView.ts"
+import { contentType } from "./serveFolder.ts"
 
 const root = fileURLToPath(new URL("../", import.meta.url))
 const page = `${root}dist/dashboard/page`
 const folder = `${root}docs/pictures`
-
-const types: Readonly<Record<string, string>> = {
-  html: "text/html",
-  js: "text/javascript",
-  css: "text/css",
-  svg: "image/svg+xml"
-}
 
 await ensurePage()
 mkdirSync(folder, { recursive: true })
@@ -34,7 +28,7 @@ const server = createServer((request, response) => {
     response.writeHead(200, { "content-type": "application/json" })
     response.end(JSON.stringify(pictureDetail(pictureView(Date.now()), id)))
   } else if (existsSync(page + path)) {
-    response.writeHead(200, { "content-type": types[path.split(".").at(-1) ?? ""] })
+    response.writeHead(200, { "content-type": contentType(path) })
     response.end(readFileSync(page + path))
   } else {
     response.writeHead(404).end()
@@ -53,7 +47,7 @@ const screens = [
   { name: "phone", address: "/", width: 390, height: 844, ready: "tbody tr" },
   { name: "phone-circuit", address: "/#/circuit/payments/", width: 390, height: 1_900, ready: ".courses" }
 ]
-/** The pictures that the documentation shows. The others are only to be looked at. */
+/** The documentation contains only these pictures. The others are for checking the dashboard by eye. */
 const inDocs = new Set(["dashboard", "circuit"])
 const elsewhere = process.argv[2]
 for (const colorScheme of ["light", "dark"] as const) {
@@ -62,7 +56,7 @@ for (const colorScheme of ["light", "dark"] as const) {
     const shown = await browser.newPage({ viewport: { width, height }, colorScheme })
     await shown.goto(`http://127.0.0.1:${port}${address}`)
     await shown.locator(ready).first().waitFor()
-    // The lists grow for a moment.
+    // The page adds the rows of long lists step by step.
     await shown.waitForTimeout(1_000)
     const path = `${elsewhere ?? folder}/${name}-${colorScheme}.png`
     await shown.screenshot({ path })

@@ -1,4 +1,4 @@
-/** Serves the files of a folder, as a server of static files does: what is missing is answered with `404.html`, if the folder has one. */
+/** Serves the files of a folder. If a file is missing, the answer is `404.html`, if the folder has it. */
 import { existsSync, readFileSync, statSync } from "node:fs"
 import { createServer, type Server } from "node:http"
 import { join, normalize } from "node:path"
@@ -12,6 +12,8 @@ const types: Readonly<Record<string, string>> = {
   png: "image/png",
   svg: "image/svg+xml"
 }
+
+export const contentType = (file: string): string => types[file.split(".").at(-1) ?? ""] ?? "application/octet-stream"
 
 /** Serves `folder` below `path`, which begins and ends with a slash, on a free port. */
 export const serveFolder = async (
@@ -27,7 +29,7 @@ export const serveFolder = async (
       response.end(existsSync(missing) ? readFileSync(missing) : undefined)
       return
     }
-    response.writeHead(200, { "content-type": types[file.split(".").at(-1) ?? ""] ?? "application/octet-stream" })
+    response.writeHead(200, { "content-type": contentType(file) })
     response.end(readFileSync(file))
   })
   await new Promise<void>((resolve) => {

@@ -1,12 +1,12 @@
-/** What the site does differently from VitePress with the Markdown of the repository, so that the files need not know of the site. */
+/** Extends the Markdown of VitePress, so that the files of the repository work on GitHub and on the site without changes. */
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import type { MarkdownRenderer } from "vitepress"
-import { addressFrom, isExternal, pageAt, rawFiles, root, targetOf } from "./repository.ts"
+import { addressFrom, isExternal, pageAt, rawFiles, read, root, targetOf } from "./repository.ts"
 
 export interface Environment {
   readonly relativePath: string
-  /** Set where the search reads the page: it finds the words of a diagram. */
+  /** Whether the page is rendered for the search. A diagram is then a text, so that the search finds its words. */
   readonly forSearch?: boolean
 }
 
@@ -15,7 +15,7 @@ const escapeAttribute = (text: string): string =>
 
 export const hasSchemes = (svg: string): boolean => svg.includes("prefers-color-scheme")
 
-/** The path of a picture that is drawn for one scheme. */
+/** The path of the variant of a picture for one scheme. */
 export const inScheme = (path: string, scheme: "light" | "dark"): string => path.replace(/\.svg$/, `.${scheme}.svg`)
 
 /** The size of a PNG or SVG, so that the page does not move when the picture has loaded. */
@@ -40,13 +40,13 @@ const pathOf = (page: string, src: string): string => {
 }
 
 /**
- * A picture that follows the scheme of the site, which may differ from that of the system. A drawing is a link to itself, because a
- * narrow screen shows only a part of it.
+ * Renders a picture that follows the scheme of the site. A drawing links to its own file, because a narrow screen shows only a part of
+ * it.
  */
 const picture = (page: string, src: string, alt: string, base: string): string => {
   const path = pathOf(page, src)
   if (!path.endsWith(".svg")) return img(`/${path}`, path, alt)
-  const schemes = hasSchemes(readFileSync(join(root, path), "utf8")) ? (["light", "dark"] as const) : []
+  const schemes = hasSchemes(read(path)) ? (["light", "dark"] as const) : []
   const images =
     schemes.length === 0
       ? img(`/${path}`, path, alt)
@@ -54,7 +54,7 @@ const picture = (page: string, src: string, alt: string, base: string): string =
   return `<a class="drawing" href="${base}${path}">${images}</a>`
 }
 
-/** `<picture>` with a dark `<source>`, as GitHub reads it. */
+/** Replaces each `<picture>` with a dark `<source>`, which GitHub understands, by one image for each scheme. */
 const pictures = (page: string, html: string): string =>
   html.replaceAll(/<picture>(.*?)<\/picture>/gs, (all, inside: string) => {
     const dark = /<source[^>]*dark[^>]*srcset="([^"]+)"/.exec(inside)?.[1]
@@ -68,7 +68,7 @@ const pictures = (page: string, html: string): string =>
 export const extend = (md: MarkdownRenderer, base: string): void => {
   const pageOf = (env: Environment): string => pageAt(env.relativePath)
 
-  // Relative links lead to files of the repository. On the site, these files have other addresses.
+  // Relative links are paths of the repository. On the site, these files have other addresses.
   md.core.ruler.push("repository-links", ({ env, tokens }) => {
     const page = pageOf(env)
     for (const { children } of tokens) {
@@ -80,7 +80,7 @@ export const extend = (md: MarkdownRenderer, base: string): void => {
     }
   })
 
-  // A block that is indented and not fenced has no box and no button to copy it.
+  // VitePress adds a box and a copy button only to fenced blocks, so indented blocks become fenced ones.
   md.core.ruler.push("indented-blocks", ({ tokens }) => {
     for (const token of tokens) {
       if (token.type !== "code_block") continue
@@ -102,7 +102,7 @@ export const extend = (md: MarkdownRenderer, base: string): void => {
     return pictures(pageOf(env), html)
   }
 
-  // Vue would read two braces in a text as an expression.
+  // Vue reads two braces in a text as an expression.
   const text = md.renderer.rules["text"]
   md.renderer.rules["text"] = (...all) => (text?.(...all) ?? "").replaceAll("{{", "&#123;&#123;")
 

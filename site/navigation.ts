@@ -1,4 +1,4 @@
-/** The navigation of the site. Its only source is the tables of `docs/README.md` and of the pages that these tables name. */
+/** The navigation of the site. It is read from the tables of `docs/README.md` and of the pages to which they link. */
 import { addressFrom, addressOf, isExternal, type Link, linksIn, pages, read, targetOf, titleOf } from "./repository.ts"
 
 export interface Item {
@@ -17,7 +17,7 @@ const index = "docs/README.md"
 const examples = "examples/README.md"
 const contributing = "CONTRIBUTING.md"
 
-/** The heading of the section that the start page shows as well. */
+/** The heading of a section that is also on the start page. */
 export const questionsHeading = "Ten questions of newcomers"
 
 interface Section {
@@ -25,7 +25,7 @@ interface Section {
   readonly text: string
 }
 
-/** The text before the first heading of level two has the heading "". */
+/** Splits a page at its headings of level two. The heading of the first section is "". */
 export const sectionsOf = (page: string): ReadonlyArray<Section> =>
   read(page)
     .split(/^## /m)
@@ -35,27 +35,25 @@ export const sectionsOf = (page: string): ReadonlyArray<Section> =>
       return { heading: part.slice(0, end).trim(), text: part.slice(end + 1) }
     })
 
-/** The cells of each row of the tables in a text, without the rows of dashes. The first row is the header. */
+/** Reads the rows of the tables in a text. A header is a row, too; a row of dashes is left out. */
 export const rowsOf = (text: string): ReadonlyArray<ReadonlyArray<string>> =>
   Array.from(text.matchAll(/^\|(.*)\|[ \t]*$/gm), ([, row = ""]) => row.split("|").map((cell) => cell.trim())).filter(
     (cells) => !cells.every((cell) => /^:?-+:?$/.test(cell))
   )
 
-const anchorOf = (heading: string): string =>
+/** The anchor of a heading, as GitHub writes it. So links to headings work on GitHub and on the site. */
+export const slugify = (heading: string): string =>
   heading
     .trim()
     .toLowerCase()
     .replaceAll(/[^\p{L}\p{N}_\- ]/gu, "")
     .replaceAll(" ", "-")
 
-/** The anchor of a heading, as GitHub makes it: links work there and on the site. */
-export const slugify = anchorOf
-
 const plain = (text: string): string => text.replaceAll("`", "").replaceAll("**", "")
 
 const itemOf = (page: string, { href, text }: Link): Item => ({ text: plain(text), link: addressFrom(page, href) })
 
-/** The pages of a folder `x` that `x.md` names in its tables and `docs/README.md` does not name, by the headings of `x.md`. */
+/** Groups the pages of the folder `x` by the headings of `x.md` that have links to them. Leaves out the pages that are in `named`. */
 const below = (page: string, named: ReadonlySet<string>): Array<Item | Group> => {
   const folder = page.replace(/\.md$/, "/")
   const seen = new Set(named)
@@ -72,7 +70,6 @@ const below = (page: string, named: ReadonlySet<string>): Array<Item | Group> =>
   return groups.length > 1 ? groups : groups.flatMap(({ items }) => items)
 }
 
-/** The groups of the documentation. */
 export const documentation = (): ReadonlyArray<Group> => {
   const all = sectionsOf(index)
   const named = new Set(linksIn(read(index)).map(({ href }) => targetOf(index, href).path))
@@ -103,7 +100,7 @@ export const documentation = (): ReadonlyArray<Group> => {
   }
   const addresses = new Set(flat(groups).map(({ link }) => link))
   const project = outside.filter(({ link }) => !addresses.has(link))
-  // What only contributors need is not in the documentation.
+  // Pages outside of the documentation, such as `test/mutants.md`, have links only in CONTRIBUTING.md.
   const forContributors = linksIn(read(contributing)).flatMap((link) => {
     const { path } = targetOf(contributing, link.href)
     return pages.includes(path) && /^(?!docs|examples).*\//.test(path)
@@ -114,7 +111,7 @@ export const documentation = (): ReadonlyArray<Group> => {
   return groups
 }
 
-/** The groups of the examples: one for each table of `examples/README.md`. */
+/** Makes a group of each table of `examples/README.md`. */
 export const exampleGroups = (): ReadonlyArray<Group> => {
   const tables = read(examples).match(/(?:^\|.*\|[ \t]*\n)+/gm) ?? []
   return tables.flatMap((table) => {

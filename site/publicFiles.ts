@@ -1,13 +1,13 @@
-/** Writes the files that the site serves as they are to `site/public`. */
+/** Writes static files to `site/public`: pictures, the reference, the playground and Mermaid. */
 import { cpSync, existsSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs"
 import { dirname, join } from "node:path"
 import { playgroundFolder } from "../scripts/page.ts"
 import { hasSchemes, inScheme } from "./markdown.ts"
-import { rawFiles, root } from "./repository.ts"
+import { rawFiles, read, root } from "./repository.ts"
 
 export const publicFolder = join(root, "site/public")
 
-/** A picture that asks for the scheme of the system, drawn for one scheme. */
+/** Turns a picture that follows the scheme of the system into a picture for one scheme. */
 const drawnIn = (svg: string, scheme: "light" | "dark"): string =>
   svg.replaceAll(/@media\s*\(prefers-color-scheme:\s*dark\)/g, scheme === "dark" ? "@media all" : "@media not all")
 
@@ -16,7 +16,7 @@ const write = (path: string, content: string): void => {
   writeFileSync(join(publicFolder, path), content)
 }
 
-/** The colours of the site. */
+/** Gives the reference the colours of the site. */
 const colours = `<style>:root {
   --dark-color-background: #0f1217;
   --dark-color-background-secondary: #181c23;
@@ -30,7 +30,7 @@ const colours = `<style>:root {
   --light-color-link: #2456c8;
 }</style>`
 
-/** The reference remembers its scheme under another key than the site, and knows nothing of the site. */
+/** Adds a link to the documentation to a page of the reference, and keeps its scheme equal to that of the site. */
 const ofReference = (html: string, depth: number): string => {
   const back = `<a href="${"../".repeat(depth + 1)}index.html">Documentation</a>`
   const scheme = `<script>
@@ -48,7 +48,7 @@ const ofReference = (html: string, depth: number): string => {
     html
       .replace("<head>", () => `<head>${scheme}`)
       .replace("</head>", () => `${colours}</head>`)
-      // The first place is in the bar of wide screens, the second one in the menu of narrow ones.
+      // Wide screens show the first element, narrow screens the second one.
       .replace(/<div id="tsd-toolbar-links">|<nav class="tsd-navigation">/g, (links) => links + back)
   )
 }
@@ -64,23 +64,23 @@ const copyReference = (): void => {
   }
 }
 
-/** The playground also works without the site, so only the copy leads back to it. */
+/** Copies the playground, and adds a link to the documentation to the copy. */
 const copyPlayground = (): void => {
   cpSync(playgroundFolder, join(publicFolder, "playground"), { recursive: true })
   const html = readFileSync(join(playgroundFolder, "index.html"), "utf8")
   const style = '<link rel="stylesheet" href="./site.css">'
   const back = '<nav class="site"><a href="../index.html">Documentation</a></nav>'
   write("playground/index.html", html.replace("</head>", `${style}</head>`).replace("<body>", `<body>${back}`))
-  // A file, because the policy of the page forbids styles in elements.
+  // The content security policy of the page forbids inline styles.
   write(
     "playground/site.css",
-    `.site { max-width: 1240px; margin: 0 auto; padding: 0.75rem 1.25rem 0 }
+    `.site { max-width: 1440px; margin: 0 auto; padding: 0.75rem 1.25rem 0 }
 .site a { color: var(--accent); text-decoration: underline }
 `
   )
 }
 
-/** The files of Mermaid that its package has built for browsers. A page loads only those of its kinds of diagrams. */
+/** Copies the files of Mermaid for browsers. A page loads only the files that its diagrams need. */
 const copyMermaid = (): void => {
   const from = join(root, "node_modules/mermaid/dist")
   for (const path of globSync(["mermaid.esm.min.mjs", "chunks/mermaid.esm.min/*.mjs"], { cwd: from })) {
@@ -89,14 +89,14 @@ const copyMermaid = (): void => {
   write("mermaid/start.mjs", 'import mermaid from "./mermaid.esm.min.mjs"\nglobalThis.mermaid = mermaid\n')
 }
 
-/** The playground must be built. The reference may be missing in development. */
+/** Writes all files. The playground must exist, the reference may be missing. */
 export const writePublicFiles = (): void => {
   rmSync(publicFolder, { recursive: true, force: true })
   cpSync(join(root, "page/public/icon.svg"), join(publicFolder, "icon.svg"))
   for (const path of rawFiles) {
     cpSync(join(root, path), join(publicFolder, path))
     if (!path.endsWith(".svg")) continue
-    const svg = readFileSync(join(root, path), "utf8")
+    const svg = read(path)
     if (hasSchemes(svg))
       for (const scheme of ["light", "dark"] as const) write(inScheme(path, scheme), drawnIn(svg, scheme))
   }

@@ -1,4 +1,4 @@
-/** Which files of the repository the site shows, and under which address. */
+/** The files of the repository that are on the site, and their addresses. */
 import { existsSync, globSync, readFileSync, statSync } from "node:fs"
 import { join, posix, relative } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -7,15 +7,14 @@ export const root = fileURLToPath(new URL("../", import.meta.url))
 
 export const read = (path: string): string => readFileSync(join(root, path), "utf8")
 
-/** The Markdown files: each becomes a page. */
 const markdown = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/**/*.md", "examples/**/*.md", "test/*.md"]
 
 export const pages: ReadonlyArray<string> = globSync(markdown, { cwd: root }).sort()
 
-/** The folders that VitePress must not search for pages. */
+/** Folders without pages. VitePress does not search them. */
 export const excluded = ["{bench,coverage,page,playground,reference,scripts,src}/**", "site/{dist,public}/**"]
 
-/** Files that the site has as they are: pictures, dashboards, alerts, measurements. */
+/** The files that the site serves without changes: pictures, dashboards, alerts, measurements. */
 export const rawFiles: ReadonlyArray<string> = globSync(["docs/**/*.{svg,png,json,yml}", "bench/results/*"], {
   cwd: root
 }).sort()
@@ -35,7 +34,7 @@ export const linksIn = (text: string): ReadonlyArray<Link> =>
 
 export const isExternal = (href: string): boolean => /^(?:[a-z]+:|\/\/)/i.test(href)
 
-/** A relative link of a page as a path of the repository and an anchor, which is empty or begins with `#`. */
+/** Resolves a relative link of a page to a path of the repository. `anchor` is empty or begins with `#`. */
 export const targetOf = (page: string, href: string): { readonly path: string; readonly anchor: string } => {
   const [path = "", anchor] = href.split("#")
   return {
@@ -47,13 +46,13 @@ export const targetOf = (page: string, href: string): { readonly path: string; r
 const isFolder = (path: string): boolean => existsSync(join(root, path)) && statSync(join(root, path)).isDirectory()
 
 interface Linked {
-  /** TypeScript files with the pages that link to them. */
+  /** TypeScript files, and for each the pages that link to it. */
   readonly sources: ReadonlyMap<string, ReadonlyArray<string>>
-  /** Folders that have no page of their own. */
+  /** Folders without a `README.md`. */
   readonly folders: ReadonlyArray<string>
 }
 
-/** The files that become pages because they are examples, or because a page links to them. */
+/** Finds the files and folders that become pages: all examples, and the targets of links. */
 export const linked = (): Linked => {
   const sources = new Map<string, Array<string>>(
     globSync("examples/**/*.ts", { cwd: root })
@@ -74,14 +73,14 @@ export const linked = (): Linked => {
   return { sources, folders: [...folders] }
 }
 
-/** Where a page of the repository is in the site, as a Markdown path of VitePress. */
+/** The Markdown path of a page in VitePress, from its path in the repository. */
 export const routeOf = (path: string): string => {
   if (path === "README.md") return "index.md"
   if (path.startsWith("site/")) return path.slice("site/".length)
   return path.replace(/\/README\.md$/, "/index.md")
 }
 
-/** The inverse of {@link routeOf}, for pages that are files. */
+/** The inverse of {@link routeOf}. A route without a file in the repository stays the same. */
 export const pageAt = (route: string): string =>
   pages.find((page) => routeOf(page) === route || page === route) ?? route
 
@@ -93,7 +92,7 @@ export const addressOf = (path: string): string => {
   return `/${path}`
 }
 
-/** The address to which a relative link of a page leads. */
+/** The address of the target of a relative link. Throws if the site does not have the target. */
 export const addressFrom = (page: string, href: string): string => {
   const { anchor, path } = targetOf(page, href)
   if (!existsSync(join(root, path))) throw new Error(`${page}: the link to ${href} leads nowhere`)

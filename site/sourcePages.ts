@@ -1,4 +1,4 @@
-/** The pages of files that are not Markdown: examples, sources that a page links to, and folders of files. */
+/** Pages for files that are not Markdown: examples, source files with links to them, and folders. */
 import { globSync } from "node:fs"
 import { basename, posix } from "node:path"
 import { addressOf, linked, read, root, titleOf } from "./repository.ts"
@@ -22,7 +22,7 @@ const ofSource = (path: string, users: ReadonlyArray<string>, known: ReadonlySet
   const isProgram = /^examples\/[^/]+\.ts$/.test(path)
   const imports = Array.from(source.matchAll(/from "(\.[^"]+)"/g), ([, to = ""]) => posix.join(posix.dirname(path), to))
   const parts = [...known].filter((one) => imports.includes(one) || one.startsWith(path.replace(/\.ts$/, "/")))
-  // A fence longer than any in the file.
+  // The fence must be longer than every fence in the file.
   const fence = "`".repeat(Math.max(3, ...Array.from(source.matchAll(/`+/g), ([ticks]) => ticks.length + 1)))
   const lines = [
     `# ${path}`,

@@ -1,4 +1,4 @@
-/** The start page: the README, with its head as a hero and the questions of `docs/README.md`. */
+/** Makes the start page from the README. The text before its first section becomes a hero, and the questions of `docs/README.md` are added. */
 import { questionsHeading, rowsOf, sectionsOf } from "./navigation.ts"
 import { linksIn } from "./repository.ts"
 
@@ -15,7 +15,6 @@ const questions = (): string => {
     .join("\n")
 }
 
-/** Makes the Markdown of the start page from that of the README. */
 export const startPage = (readme: string, actions: ReadonlyArray<string>): string => {
   const [head = "", ...sections] = readme.split(/^(?=## )/m)
   const picture = /<picture>.*?<\/picture>/s.exec(head)

@@ -5,37 +5,26 @@ import { Effect, Exit, Scope } from "effect"
 import type { Browser, Page } from "playwright-core"
 import { afterAll } from "vitest"
 import { ensurePlayground, playgroundFolder } from "../scripts/page.ts"
-import { serveFolder } from "../scripts/serveFolder.ts"
 import { axe, browser, type Opened, open } from "./support/browser.ts"
 import { prepared } from "./support/prepared.ts"
 import { until } from "./support/redisFleet.ts"
+import { served } from "./support/site.ts"
 
 let chrome: Browser
 let url = ""
 const scope = Effect.runSync(Scope.make())
 
-const served = Effect.acquireRelease(
-  Effect.promise(() => serveFolder(playgroundFolder, "/docs/playground/")),
-  ({ server }) =>
-    Effect.sync(() => {
-      server.close()
-      server.closeAllConnections()
-    })
-)
-
 prepared(async () => {
   await ensurePlayground()
-  const make = Effect.all([browser, served])
-  const [one, { url: address }] = await Effect.runPromise(Scope.provide(make, scope))
-  chrome = one
-  url = address
+  const make = Effect.all([browser, served(playgroundFolder, "/docs/playground/")])
+  ;[chrome, url] = await Effect.runPromise(Scope.provide(make, scope))
 }, 120_000)
 
 afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
 
 const say = <A>(promise: () => Promise<A>): Effect.Effect<A> => Effect.promise(promise)
 
-/** A page with its first picture. */
+/** Opens the playground and waits for the first picture. */
 const opened = (fragment = "", options: Parameters<Browser["newContext"]>[0] = {}) =>
   Effect.gen(function* () {
     const page = yield* open(chrome, url + fragment, options)
@@ -43,7 +32,7 @@ const opened = (fragment = "", options: Parameters<Browser["newContext"]>[0] = {
     return page
   })
 
-/** The paths of the bars and strips, and what the table says. */
+/** The paths of all bars and strips. */
 const drawn = (page: Page) =>
   say(() => page.locator(".picture path").evaluateAll((all) => all.map((one) => one.getAttribute("d")).join()))
 const figures = (page: Page) => say(() => page.locator(".figures table").innerText())
@@ -88,7 +77,7 @@ describe("the playground", () => {
       yield* changes("the table", figures(page), table)
 
       const before = yield* drawn(page)
-      // At six tenths of its width. The playground begins with a fault after 20 of 100 seconds.
+      // The slider has the range from 0 to 100, and the value 20. The click is at 60 % of its width.
       const start = page.getByLabel("It begins after")
       const width = (yield* say(() => start.boundingBox()))?.width ?? 0
       yield* say(() => start.click({ position: { x: width * 0.6, y: 5 } }))
@@ -144,7 +133,7 @@ describe("the playground", () => {
     })
   )
 
-  it.live("gives a link that restores the settings", () =>
+  it.live("copies a link that restores the settings", () =>
     Effect.gen(function* () {
       const page = yield* opened("", { permissions: ["clipboard-read", "clipboard-write"] })
       yield* say(() => page.getByLabel("Calls per second").press("ArrowLeft"))
@@ -170,7 +159,7 @@ describe("the playground", () => {
     })
   )
 
-  it.live("says what is wrong with a link, and shows its first settings", () =>
+  it.live("shows the problem of an invalid link, and the initial settings", () =>
     Effect.gen(function* () {
       const usual = yield* figures(yield* opened())
       for (const [fragment, words] of [

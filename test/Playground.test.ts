@@ -7,7 +7,7 @@ import { Arbitrary, Effect, type Layer, Result, Schema } from "effect"
 import { BreakerPolicy } from "effect-fuse"
 import * as Simulator from "effect-fuse/Simulator"
 import { codeOf } from "../playground/code.ts"
-import { type Field, type Fields, fromText, stopOf, toText, type Value } from "../playground/fields.ts"
+import { type Field, type Fields, fromText, stopOf, toText, type Value, type Values } from "../playground/fields.ts"
 import { difference, type Totals } from "../playground/figures.ts"
 import { decode, encode, longest } from "../playground/link.ts"
 import { nameOf } from "../playground/names.ts"
@@ -25,6 +25,7 @@ import {
   worldFields
 } from "../playground/settings.ts"
 import { inputOf, playOf } from "../playground/simulation.ts"
+import { type Played, simulations } from "../playground/simulations.ts"
 import { root } from "./support/root.ts"
 
 const literals = <A extends Value>(values: ReadonlyArray<A>) => Arbitrary.schema(Schema.Literals(values))
@@ -43,9 +44,12 @@ const valueOf = (field: Field) => {
       return literals([true, false])
   }
 }
-const valuesOf = (fields: Fields) =>
-  Arbitrary.all(Object.fromEntries(Object.entries(fields).map(([name, field]) => [name, valueOf(field)])))
-const arbitrarySettings = Arbitrary.all({
+// `fromEntries` forgets which name has which value.
+const valuesOf = <F extends Fields>(fields: F) =>
+  Arbitrary.all(
+    Object.fromEntries(Object.entries(fields).map(([name, field]) => [name, valueOf(field)]))
+  ) as unknown as Arbitrary.Arbitrary<Values<F>>
+const arbitrarySettings: Arbitrary.Arbitrary<Settings> = Arbitrary.all({
   world: valuesOf(worldFields),
   policies: Arbitrary.array(valuesOf(policyFields), { minLength: 1, maxLength: 4 })
 })
@@ -56,22 +60,22 @@ describe("a link to the settings", () => {
     "restores all of them",
     [arbitrarySettings],
     ([settings]) => {
-      const link = encode(settings as unknown as Settings)
+      const link = encode(settings)
       assert.isAtMost(link.length, longest)
       assert.match(link, /^[\w.=&%+-]+$/)
-      assert.deepStrictEqual(decode(`#${link}`), { settings: settings as unknown as Settings })
+      assert.deepStrictEqual(decode(`#${link}`), { settings })
     },
     runs
   )
 
-  it("has only what differs from the defaults", () => {
+  it("has only values that differ from the defaults", () => {
     assert.strictEqual(encode({ world: initial.world, policies: [usualPolicy] }), "v=1&n=1")
     const hasty = { ...usualPolicy, failures: 2, limit: true }
     const link = encode({ world: { ...initial.world, rate: 50, service: 40.5 }, policies: [usualPolicy, hasty] })
     assert.strictEqual(link, "v=1&n=2&rate=50&service=40.5&2.failures=2&2.limit=yes")
   })
 
-  it("without any settings means the first ones", () => {
+  it("without any settings gives the initial settings", () => {
     assert.deepStrictEqual(decode(""), { settings: initial })
     assert.deepStrictEqual(decode("#"), { settings: initial })
   })
@@ -119,7 +123,7 @@ describe("a link to the settings", () => {
 
 describe("a field", () => {
   const all = Object.entries({ ...worldFields, ...policyFields }) as ReadonlyArray<readonly [string, Field]>
-  it.each(all)("%s has a default that its slider and a link can express", (_, field) => {
+  it.each(all)("%s has a default, and its slider and a link can have this value", (_, field) => {
     assert.strictEqual(fromText(field, toText(field.default)), field.default as Value)
     if (field.kind !== "number") return
     assert.deepStrictEqual(
@@ -135,7 +139,7 @@ describe("a field", () => {
 })
 
 describe("a scenario of the playground", () => {
-  it.each(Simulator.scenarioNames)("%s is the one of the documentation, with half of the calls", (name) => {
+  it.each(Simulator.scenarioNames)("%s is the scenario of the documentation with half of the calls", (name) => {
     const documented = Simulator.scenario(name)
     const settings = withScenario(initial, name)
     const { callers, for: lasts, server } = playOf(settings, settings.policies[0] ?? usualPolicy)
@@ -165,14 +169,14 @@ describe("a scenario of the playground", () => {
 })
 
 describe("a simulation of the playground", () => {
-  // The shortest run, because the options are what is tested.
+  // The options are tested, so the shortest run is enough.
   const short = (settings: Settings): Settings => ({ ...settings, world: { ...settings.world, lengthOf: 30, rate: 1 } })
 
   it.prop(
     "accepts all settings",
     [arbitrarySettings],
     ([any]) => {
-      const settings = short(any as unknown as Settings)
+      const settings = short(any)
       for (const policy of settings.policies) {
         const report = Effect.runSync(Simulator.play(playOf(settings, policy)))
         assert.strictEqual(report.seconds.length, 30)
@@ -181,7 +185,7 @@ describe("a simulation of the playground", () => {
     { arbitrary: { runs: 60, size: 20, seed: "playground" } }
   )
 
-  it("has the picture of every policy in the same calls", () => {
+  it("plays the same calls under every policy", () => {
     const settings = { ...initial, policies: [usualPolicy, { ...usualPolicy, failures: 1 }] }
     const [one, other] = settings.policies.map((policy) => Effect.runSync(Simulator.play(playOf(settings, policy))))
     assert.deepStrictEqual(
@@ -191,7 +195,47 @@ describe("a simulation of the playground", () => {
   })
 })
 
-/** The library's policy that these settings mean, written without the code of the playground. */
+describe("the workers of the playground", () => {
+  /** A worker that fails, or that answers each request with this report. */
+  const worker = (report: Simulator.PlayReport | undefined): Worker => {
+    const made: Pick<Worker, "onmessage" | "onerror" | "postMessage"> = {
+      onmessage: null,
+      onerror: null,
+      postMessage: () => {
+        const self = made as Worker
+        queueMicrotask(() => {
+          if (report === undefined) self.onerror?.({ message: "not found" } as ErrorEvent)
+          else self.onmessage?.({ data: { report } } as MessageEvent)
+        })
+      }
+    }
+    return made as Worker
+  }
+
+  it("are replaced after a failure, so the next settings are played", async () => {
+    const settings: Settings = { ...initial, policies: [usualPolicy] }
+    const report = Effect.runSync(Simulator.play(playOf(settings, usualPolicy)))
+    const workers = [worker(undefined), worker(report)]
+    const shown: Array<Played> = []
+    const problems: Array<string> = []
+    const play = simulations(
+      () => workers.shift() ?? worker(undefined),
+      (played) => shown.push(played),
+      (problem) => problems.push(problem)
+    )
+    // All microtasks end before a timer.
+    const playAll = (): Promise<void> => {
+      play(settings)
+      return new Promise((resolve) => setTimeout(resolve, 0))
+    }
+    await playAll()
+    assert.deepStrictEqual([shown, problems], [[], ["not found"]])
+    await playAll()
+    assert.deepStrictEqual([shown, problems], [[{ settings, reports: [report] }], ["not found"]])
+  })
+})
+
+/** The expected policy of the library, written without the code of the playground. */
 const meant = (policy: Policy): BreakerPolicy.Policy => {
   const { cooldown, factor, failuresToReopen, limit, probes, ramp, successesToClose, trip } = policy
   if (policy.kind === "none") return BreakerPolicy.defaults
@@ -219,8 +263,7 @@ describe("a policy of the playground", () => {
   it.prop(
     "is the library's policy with the same values",
     [valuesOf(policyFields)],
-    ([any]) => {
-      const policy = any as unknown as Policy
+    ([policy]) => {
       const decoded = Result.getOrThrow(BreakerPolicy.decode(inputOf(policy) ?? {}))
       assert.deepStrictEqual(decoded, meant(policy))
     },
@@ -228,7 +271,7 @@ describe("a policy of the playground", () => {
   )
 })
 
-/** Policies whose code is compiled and run, by what they show. */
+/** The policies whose code is compiled and run. */
 const policies: Readonly<Record<string, readonly [Partial<Policy>, Partial<World>?]>> = {
   ...Object.fromEntries(
     Object.entries(presets).map(([name, policy]) => [name, [policy, { replicas: 3 }] as const] as const)
@@ -292,7 +335,7 @@ describe("the code of a policy", () => {
     assert.match(await Effect.runPromise(program.main ?? program.call), /^answer/)
   })
 
-  it("has only what differs from the defaults", () => {
+  it("sets only fields that differ from the defaults", () => {
     assert.notInclude(codeOf(usualPolicy, initial.world), "BreakerPolicy")
     const code = codeOf({ ...usualPolicy, trip: "consecutive", failures: 3, cooldown: 10 }, initial.world)
     assert.include(code, `api: { trip: Trip.consecutive(3), cooldown: "10 seconds" }`)
@@ -304,8 +347,8 @@ describe("the code of a policy", () => {
   })
 })
 
-describe("the words of the playground", () => {
-  it("name a preset, or what is special about a policy", () => {
+describe("the texts of the playground", () => {
+  it("name a policy by its preset, or by the fields that differ from the defaults", () => {
     for (const name of Object.keys(presets)) assert.strictEqual(presetOf(withPreset(usualPolicy, name)), name)
     assert.strictEqual(nameOf(withPreset(usualPolicy, "no breaker"), 0), "A: no breaker")
     assert.strictEqual(nameOf({ ...usualPolicy, attempts: 3 }, 1), "B: default breaker, 3 attempts")
@@ -325,15 +368,15 @@ describe("the words of the playground", () => {
     ],
     [
       {},
-      "Of 1,000 calls, B answers 400 and A 400. With B, as many calls fail, and as many calls reach the server. Neither recovers in this run."
+      "Of 1,000 calls, B answers 400 and A 400. With B, the same number of calls fail, and the same number of calls reach the server. Neither recovers in this run."
     ],
     [
       { p99: 120 },
-      "Of 1,000 calls, B answers 400 and A 400. With B, as many calls fail, and as many calls reach the server. 99 % of the answers arrive within 120 ms with B, and within 900 ms with A. Neither recovers in this run."
+      "Of 1,000 calls, B answers 400 and A 400. With B, the same number of calls fail, and the same number of calls reach the server. 99 % of the answers arrive within 120 ms with B, and within 900 ms with A. Neither recovers in this run."
     ],
     [
       { failed: 601, p99: undefined, recovery: undefined },
-      "Of 1,000 calls, B answers 400 and A 400. With B, 1 more call fails, and as many calls reach the server."
+      "Of 1,000 calls, B answers 400 and A 400. With B, 1 more call fails, and the same number of calls reach the server."
     ]
   ])("say how two policies differ (%#)", (other, words) => {
     assert.strictEqual(difference("A", base, "B", { ...base, ...other }), words)

@@ -22,7 +22,7 @@ const scope = Effect.runSync(Scope.make())
 
 prepared(async () => {
   const make = Effect.gen(function* () {
-    // First, because it says what is missing.
+    // The browser starts before the slow build, so that a missing Chromium is reported at once.
     const chrome = yield* browser
     const folder = yield* builtSite
     return { chrome, folder, url: yield* served(folder), pages: htmlIn(folder) }
@@ -32,7 +32,7 @@ prepared(async () => {
 
 afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
 
-/** A page of the site, and every address that it asked for at another host. */
+/** Opens a page of the site. `foreign` has its requests to other hosts and its failed requests. */
 const visit = (path: string, options = {}) =>
   Effect.gen(function* () {
     const page = yield* open(shared.chrome, "about:blank", options)
@@ -45,7 +45,7 @@ const visit = (path: string, options = {}) =>
       if (response.status() >= 400) foreign.push(`${response.status()} ${response.url()}`)
     })
     yield* say(() => page.goto(shared.url + path))
-    // Until then, keys and buttons do nothing.
+    // Keys and buttons work only after Vue has mounted the app.
     yield* say(() => page.waitForFunction(() => "__vue_app__" in (document.querySelector("#app") ?? {})))
     return Object.assign(page, { foreign })
   })
@@ -68,7 +68,6 @@ const seeAll = (page: Page) =>
     )
   })
 
-/** What axe finds that keeps people from using a page. */
 const serious = (page: Page) => axe(page, ["serious", "critical"])
 
 /** One page of each kind. */
@@ -131,7 +130,7 @@ describe("the built site", { tags: ["long"] }, () => {
     }
   })
 
-  it("each page has a title and a description of its own", () => {
+  it("each page has a description and a unique title", () => {
     const about = Array.from(shared.pages.keys())
       .filter((path) => !/\/(?:reference\/|playground\/|404)/.test(path))
       .map((path) => {
@@ -156,6 +155,20 @@ describe("the built site", { tags: ["long"] }, () => {
         assert.isAtMost(yield* say(() => page.evaluate(() => document.documentElement.scrollWidth)), width)
         unharmed(page)
       }
+    })
+  )
+
+  it.live("a number and its unit stay on one line", () =>
+    Effect.gen(function* () {
+      const page = yield* visit("docs/performance.html", { viewport: { width: 390, height: 844 } })
+      const wraps = yield* say(() =>
+        page.evaluate(() =>
+          Array.from(document.querySelectorAll(".vp-doc td"), (cell) => getComputedStyle(cell))
+            .filter(({ textAlign }) => textAlign === "right")
+            .map(({ whiteSpace }) => whiteSpace)
+        )
+      )
+      assert.deepStrictEqual([...new Set(wraps)], ["nowrap"])
     })
   )
 

@@ -11,7 +11,6 @@ import type { Case } from "./sampling.ts"
 
 const resilienceTimeout = Resilience.timeout("10 seconds")
 
-/** The wrappers of a call that are measured. */
 export const wrappers: ReadonlyArray<{
   readonly name: string
   readonly run: (call: Effect.Effect<number>) => {

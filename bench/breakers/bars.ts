@@ -4,14 +4,14 @@ import type { ImportTimes } from "./processes.ts"
 import type { Bar, Earlier, Figure, Result } from "./result.ts"
 import { type Spread, spreadOf } from "./sampling.ts"
 
-/** How many times as long as in the earlier results a row may take, both as multiples of the same bare call. */
+/** A row may take this many times the earlier time. Both times are divided by the time of the same bare call. */
 const tolerance = 1.1
 
 /** Matches the rows of this library in the earlier results. */
 const ownRows = /^(effect-fuse|Resilience|Bulkhead|CircuitPool)/
 const baseOf = (name: string) => (name.startsWith("effect-fuse/promise") ? "bare async function" : "Effect.onExit")
 
-/** A row of the earlier results, and its time then and now, as multiples of the time of the bare call `base`. */
+/** A row of the earlier results. Both times are divided by the time of the bare call `base`. */
 export interface Change {
   readonly name: string
   readonly base: string
@@ -52,7 +52,6 @@ interface Given {
   readonly earlier: Earlier
 }
 
-/** All bars with their measured values. */
 export const barsOf = ({ earlier, figures, idle, imports, samples, waiting }: Given): ReadonlyArray<Bar> => {
   const bar = (most: boolean) => (text: string, limit: number, value: Spread | number) => {
     const { median, ...quartiles } = typeof value === "number" ? { median: value } : value

@@ -18,11 +18,11 @@ export interface Recovery {
   readonly calls: ReadonlyArray<Call>
   /** How many probes close a circuit by default. */
   readonly probes: number
-  /** How many circuits are closed. */
+  /** Counts the closed circuits. */
   readonly closed: () => number
 }
 
-/** A library for functions that return promises. Options that a row does not name have their defaults. */
+/** A library for functions that return promises. Rows use the defaults of all options that they do not name. */
 export interface Library {
   readonly name: string
   /** Protects a function. A library without a default timeout gets one of the same length. */
@@ -43,7 +43,7 @@ export class Switch {
   }
 }
 
-/** Circuits that open at the first failure, and admit a probe after 1 ms, which closes them. `make` protects a function by such a circuit. */
+/** Makes circuits with `make`. Such a circuit must open at the first failure, and close after one successful probe, 1 ms later. */
 export const recoveryOf = (make: (fn: Call) => { readonly call: Call; readonly isClosed: () => boolean }): Recovery => {
   const dependency = new Switch()
   const circuits = Array.from({ length: recoveries }, () => make(dependency.call))

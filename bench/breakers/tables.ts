@@ -37,7 +37,7 @@ const reader = ({ bytesPerWaitingCall, nanosPerCall }: Result) => {
 
 const promiseLibraries = ["effect-fuse/promise", "opossum", "cockatiel", "mollitia", "alfred"]
 
-/** The rows about libraries for promises: the label of the row, and the part of the name of its case that follows the library. */
+/** The rows for each library: the label, and the name of the case without the name of the library. */
 const promiseRows: ReadonlyArray<readonly [label: string, rest: string]> = [
   ["closed, 10 s timeout", `, closed, ${timeoutText}`],
   ["closed, no timeout", ", closed"],

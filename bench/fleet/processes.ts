@@ -5,7 +5,7 @@ import { type Breaker, breakers, type News, type Order } from "./messages.ts"
 
 type Listener = (news: News, from: number) => void
 
-/** Starts the processes of the bench, sends orders to them, and passes on their reports. */
+/** Starts processes, sends orders to them, and returns their reports. */
 export class Fleet {
   readonly size: number
   private readonly children: ReadonlyArray<ChildProcess>

@@ -16,7 +16,7 @@ export interface Theirs {
   readonly breaker: EffectOwn.CircuitBreaker
 }
 
-/** Longer than every measurement, so that no probe begins during one. */
+/** A cooldown that is longer than every measurement, so that no measurement contains a probe. */
 const cooldown = "10 minutes"
 
 interface OursOptions extends RedisStore.Options {
@@ -122,7 +122,7 @@ export const admin = async (url: string): Promise<Admin> => {
   }
 }
 
-/** Makes the server log each later command that takes at least this many microseconds. -1 turns the log off. */
+/** Sets the threshold of the slow log in microseconds. -1 turns the log off. */
 export const logSlow = (server: Admin, micros: number): Promise<unknown> =>
   server.send("CONFIG", "SET", "slowlog-log-slower-than", String(micros), "slowlog-max-len", "100000")
 

@@ -99,8 +99,8 @@ const settled = ({ seconds, window }: Simulator.PlayReport): number => {
 }
 
 /**
- * The seconds from the last time a circuit closed until 95 % of the possible calls are answered for three seconds. If no circuit opened,
- * the seconds from the start of the window.
+ * The seconds until the server answers 95 % of the possible calls for three seconds. They count from the time when the last circuit
+ * closed, or from the start of the window if no circuit opened.
  */
 const afterClose = ({ moves, seconds, window }: Simulator.PlayReport): number => {
   const close = moves.findLast((move) => move.to === "Closed" && move.at >= window.from && move.at < window.until)
@@ -114,13 +114,12 @@ const afterClose = ({ moves, seconds, window }: Simulator.PlayReport): number =>
 interface Options {
   readonly rate?: number
   readonly objective?: number
-  /** The protection to compare with: none, or a breaker with a ramp. Default: no comparison. */
+  /** Also plays the case without protection, or with a breaker with a ramp. Default: no comparison. */
   readonly against?: "none" | "ramp"
-  /** Whether the comparison covers the whole run instead of the window. */
+  /** Compare the figures of the whole run instead of the window. */
   readonly whole?: boolean
 }
 
-/** The worst value of each figure. */
 const worst = (found: ReadonlyArray<Figures>): Figures => {
   const names = Object.keys(found[0] ?? {})
   const lowest = new Set(["share", "settled", "of none", "of ramp", "fairness"])

@@ -6,7 +6,7 @@ interface LimitBar {
   readonly bar: string
   readonly least?: number
   readonly most?: number
-  /** The name of a figure, and the labels of the cases whose worst value must meet the bar. */
+  /** A figure, and the labels of cases. The worst value of these cases must meet the bar. */
   readonly figure: string
   readonly labels: ReadonlyArray<string>
 }

@@ -38,7 +38,7 @@ const setMood = (fault: Fault & { readonly kind: "dependency" }, mood: Mood, { w
   }
 }
 
-/** The first live worker from the number `who` on, then from 0; `undefined` if no worker is alive. */
+/** Finds a live worker: the first one from the number `who` on, or else the first one of all. */
 const someone = (who: number, { workers }: Field): Worker | undefined =>
   [...workers.slice(who), ...workers.slice(0, who)].find(({ alive }) => alive)
 

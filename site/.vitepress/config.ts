@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import { defineConfig, type HeadConfig } from "vitepress"
 import { ensurePlayground } from "../../scripts/page.ts"
@@ -9,7 +8,7 @@ import { addressOf, excluded, pageAt, read, root, routeOf } from "../repository.
 import { startPage } from "../startPage.ts"
 import { summary } from "../summary.ts"
 
-/** Where the site is hosted: an address, or only its path. The path alone is enough for all links. */
+/** The URL of the site, or only its path. Links need only the path; the sitemap needs the URL. */
 const hosted = process.env["SITE_URL"] ?? "/"
 const hostname = /^https?:/.test(hosted) ? hosted.replace(/\/*$/, "/") : undefined
 const base = `/${new URL(hosted, "http://localhost").pathname}/`.replaceAll(/\/+/g, "/")
@@ -23,7 +22,7 @@ if (command !== "preview") {
   writePublicFiles()
 }
 
-const { description, name } = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
+const { description, name } = JSON.parse(read("package.json"))
 const isReadme = (file: string): boolean => file === join(root, "README.md")
 const isSearched = (path: string): boolean => !["CHANGELOG.md", "test/mutants.md"].includes(path)
 
@@ -34,13 +33,13 @@ const actions = [
 ]
 const startOf = (source: string): string => startPage(source, actions)
 
-/** The words of a text. A name such as `HalfOpen` is also the words of which it consists, so "half-open" finds it. */
+/** Splits a text into words for the search. A name such as `HalfOpen` also gives the words "Half" and "Open", so "half-open" finds it. */
 const tokenize = (text: string): Array<string> =>
   text
     .split(/[\s\p{P}\p{S}]+/u)
     .flatMap((word) => (/[a-z][A-Z]/.test(word) ? [word, ...word.split(/(?<=[a-z])(?=[A-Z])/)] : [word]))
 
-/** Pages that explain a word or a symptom come before pages that only use it. */
+/** Raises pages that explain words and symptoms in the results of the search, and lowers pages that only use them. */
 const boostDocument = (address: string): number =>
   /\/docs\/(?:concepts|tutorial|operations)\.html/.test(address)
     ? 2
@@ -48,7 +47,7 @@ const boostDocument = (address: string): number =>
       ? 0.7
       : 1
 
-/** The term of a word of a question, such as "why does my circuit not open". Words of grammar are left out. */
+/** Prepares a word of a search. `null`: the search ignores the word. So "why does my circuit not open" searches for "circuit" and "open". */
 const processTerm = (word: string): string | null =>
   /^(?:an?|and|are|as|at|be|by|can|do|does|for|from|have|how|i|if|in|is|it|its|my|not|of|on|or|the|to|what|when|where|which|who|why|with|you|your)$/i.test(
     word
@@ -82,7 +81,7 @@ export default defineConfig({
       ["meta", { property: "og:type", content: page === "index.md" ? "website" : "article" }],
       ["meta", { property: "og:site_name", content: name }]
     ]
-    // These need a whole address.
+    // These need a complete URL.
     if (hostname !== undefined && address !== undefined) {
       head.push(["meta", { property: "og:url", content: address }], ["link", { rel: "canonical", href: address }])
       head.push(["meta", { property: "og:image", content: `${hostname}docs/pictures/dashboard-light.png` }])
@@ -102,7 +101,7 @@ export default defineConfig({
       { text: "Tutorial", link: "/docs/tutorial.html" },
       { text: "Documentation", items: sectionItems() },
       { text: "Examples", link: "/examples/", activeMatch: "^/examples/" },
-      // These are not pages of VitePress: the browser has to load them.
+      // These are not pages of VitePress. With a target, the browser loads them.
       { text: "Playground", link: "/playground/index.html", target: "_self" },
       ...(hasReference() ? [{ text: "API reference", link: "/reference/index.html", target: "_self" }] : []),
       { text: "Changes", link: "/CHANGELOG.html" }
@@ -112,7 +111,7 @@ export default defineConfig({
       provider: "local",
       options: {
         detailedView: false,
-        // The pages as the site shows them, without those in which every word occurs.
+        // The changelog and the list of mutants contain nearly every word, so the search leaves them out.
         _render: (source, env, md) => {
           const path = pageAt(env.relativePath)
           if (!isSearched(path)) return ""
@@ -126,7 +125,7 @@ export default defineConfig({
     },
     notFound: {
       title: "This page does not exist",
-      quote: "It may have moved. The search and the documentation know all pages.",
+      quote: "It may have moved. Search for it, or look at the list of all pages in the documentation.",
       linkLabel: "Go to the start page",
       linkText: "Go to the start page"
     }

@@ -1,6 +1,6 @@
 import { type Element, element, type Shape, toText } from "./shapes.ts"
 
-/** The kinds of areas and lines in a chart, with their texts in the legend. */
+/** The texts of the legend. */
 const kinds = {
   answered: "answered in time",
   slow: "answered slowly",
@@ -19,7 +19,7 @@ const kinds = {
 
 export type ChartKind = keyof typeof kinds
 
-/** Colours for a light and a dark page. Most people with a colour vision deficiency can tell them apart. */
+/** The colours of a light and of a dark page. People with a common colour vision deficiency can tell them apart. */
 const colours: Readonly<Record<ChartKind, readonly [light: string, dark: string]>> = {
   answered: ["#1f9d74", "#2fb98c"],
   slow: ["#a5d65b", "#8cbf45"],
@@ -45,7 +45,7 @@ const page = {
 
 export interface Bar {
   readonly answered: number
-  /** The part of `answered` that took long. Default: 0. */
+  /** The slow calls, which also count in `answered`. Default: 0. */
   readonly slow?: number
   readonly failed: number
   readonly rejected: number
@@ -59,8 +59,8 @@ export interface Row {
   /** Calls per second that the server could answer, in each bucket. */
   readonly possible?: ReadonlyArray<number> | undefined
   /**
-   * The areas of the strip below the bars, in milliseconds. `share` is the height of an area, and `above` its distance from the top, both
-   * as shares of the height of the strip.
+   * The areas of the strip below the bars. `from` and `until` are in milliseconds. `share` is the height of an area, and `above` is its
+   * distance from the top. Both are from 0 to 1, and the strip has the height 1.
    */
   readonly strip: ReadonlyArray<{
     readonly from: number
@@ -72,7 +72,7 @@ export interface Row {
 }
 
 export interface Chart {
-  /** In pixels. Default: 960. Below 640, the caption of each chart is below its name. */
+  /** The width in pixels. Default: 960. Below 640, each caption is below its name. */
   readonly width?: number | undefined
   readonly title: string
   /** The text below the title. */
@@ -88,17 +88,16 @@ const left = 58
 const high = 92
 const stripHigh = 12
 
-/** The sizes of a chart that depend on its width. */
 interface Layout {
   readonly width: number
   readonly right: number
-  /** Whether captions are below the names, because there is no room beside them. */
+  /** Whether captions are below the names. */
   readonly narrow: boolean
 }
 
 const layoutOf = ({ width = usualWidth }: Chart): Layout => ({ width, right: width - 16, narrow: width < 640 })
 
-/** The colours as rules of CSS, for a light and a dark page. */
+/** The colours as CSS. */
 export const css = (): string => {
   const rules = (scheme: 0 | 1): string =>
     [
@@ -159,7 +158,7 @@ const partsOf = ({ answered, failed, rejected, slow = 0 }: Bar) =>
     ["rejected", rejected]
   ] as const
 
-/** The name and the caption of a row, in lines. The caption is beside the name if there is room. */
+/** Splits the name and the caption of a row into lines. A wide chart has the caption beside the name, so `below` is empty. */
 const headOf = ({ caption, name }: Row, { narrow, right }: Layout) => {
   const names = narrow ? wrapped(name, (right - left) / namePixels) : [name]
   const below = narrow ? wrapped(caption, (right - left) / pixels) : []
@@ -226,7 +225,7 @@ const shown = ({ rows, shaded }: Chart): ReadonlyArray<ChartKind> => {
   return (Object.keys(kinds) as Array<ChartKind>).filter((kind) => found.has(kind))
 }
 
-/** The approximate width of a character with a font size of 12 pixels, and of a character of a name. */
+/** The approximate widths of a character of text and of a character of a name. */
 const pixels = 6.3
 const namePixels = 8.6
 
@@ -259,7 +258,7 @@ interface Scale {
   readonly cut: boolean
 }
 
-/** The scale of all rows. Bars that are much higher than usual are cut off, because they would make the other bars too small. */
+/** All rows have the same scale. A few very high bars are cut off, because they would make the other bars too small. */
 const scaleOf = ({ rows }: Chart): Scale => {
   const all = rows.flatMap(({ bars }) => bars.map(({ answered, failed, rejected }) => answered + failed + rejected))
   const sorted = all.sort((a, b) => a - b)
@@ -271,7 +270,7 @@ const scaleOf = ({ rows }: Chart): Scale => {
   return { most: Math.ceil(top / step) * step, step, cut }
 }
 
-/** The approximate number of characters in a line of text, and in a line of the title, at the usual width. */
+/** The approximate lengths of a line of text and of a line of the title in characters, at the usual width. */
 const lineLength = 145
 const titleLength = 88
 
@@ -288,7 +287,7 @@ const wrapped = (words: string, most: number): ReadonlyArray<string> => {
   return [...lines, line]
 }
 
-/** Charts with one time axis, one below the other. The colours are in {@link css}. */
+/** Draws the rows below each other with one time axis. The elements have classes, and {@link css} has their colours. */
 export const draw = (chart: Chart): Element => {
   const { about, millis, rows, title } = chart
   const layout = layoutOf(chart)
@@ -337,7 +336,7 @@ export const draw = (chart: Chart): Element => {
   )
 }
 
-/** A chart as a file: its text, with the colours. */
+/** Writes a chart as an SVG file, with its colours. */
 export const toSvg = (chart: Chart): string => {
   const { attributes, children, tag } = draw(chart)
   const [title, ...rest] = children

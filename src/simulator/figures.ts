@@ -31,8 +31,8 @@ export interface PlayReport {
    */
   readonly recovery: number | undefined
   /**
-   * How equally the answers were shared among the processes (Jain's index): 1 for equal shares, and 1 divided by the number of processes
-   * if one process got all answers.
+   * Jain's index of the answered calls of each process. 1: all processes got the same number of answers. 1 divided by the number of
+   * processes: one process got all answers.
    */
   readonly fairness: number
   /** What happened in each second. */
@@ -51,13 +51,13 @@ const ratio = (part: number, whole: number): number => (whole === 0 ? 0 : part /
 const answered = (seconds: ReadonlyArray<PlayedSecond>): number => total(seconds, (one) => one.answered)
 const possible = (seconds: ReadonlyArray<PlayedSecond>): number => total(seconds, (one) => one.possible)
 
-/** Whether this share of the possible calls was answered. Two standard deviations fewer are enough, because calls come at random times. */
+/** Whether this share of the possible calls was answered, within two standard deviations, because calls arrive at random times. */
 export const isNear = (seconds: ReadonlyArray<PlayedSecond>, share: number): boolean => {
   const could = possible(seconds)
   return answered(seconds) >= share * could - 2 * Math.sqrt(could)
 }
 
-/** The milliseconds before the first second from which 95 % of the possible calls are answered for 3 seconds, and 90 % for 10 seconds. */
+/** The time until the server has recovered: it then answers 95 % of the possible calls for 3 seconds, and 90 % for 10 seconds. */
 const recovered = (seconds: ReadonlyArray<PlayedSecond>): number => {
   for (let i = 0; i + 3 <= seconds.length; i++) {
     if (isNear(seconds.slice(i, i + 3), 0.95) && isNear(seconds.slice(i, i + 10), 0.9)) return i * 1_000

@@ -80,7 +80,7 @@ const playOne = (
     }
     const { ends, endOf } = schedule(calls, timeout)
     let next = 0
-    /** Ends the calls before `before` that are over at `time`. A call without a duration ends only after it was admitted. */
+    /** Ends the calls that are over at `time`. Skips calls from the index `before` on, which are not admitted yet: a call with the duration 0 must not end before its start. */
     const endUntil = (time: number, before: number): void => {
       for (;;) {
         const end = ends[next]

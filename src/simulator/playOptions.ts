@@ -40,7 +40,7 @@ export interface Fault {
   readonly capacity?: number | readonly [start: number, end: number] | undefined
   /** How fast the workers are: 0.1 means that each call takes ten times as long. Default: 1. */
   readonly speed?: number | undefined
-  /** An extra delay of each answer, during which no worker is busy. Default: 0. */
+  /** Delays each answer. No worker is busy during this time. Default: 0. */
   readonly latency?: Duration.Input | undefined
   /** The share of calls that fail without any work. Default: 0. */
   readonly failing?: number | undefined
@@ -50,7 +50,7 @@ export interface Fault {
   readonly quota?: number | undefined
   /** Whether the workers make no progress, as in a long garbage collection. Default: false. */
   readonly frozen?: boolean | undefined
-  /** The speed of the workers right after the fault, when the caches are empty. It rises to 1 within `warmUp` calls. Default: 1. */
+  /** The speed right after the fault, when the caches are empty. It rises to 1 within `warmUp` calls. Default: 1. */
   readonly cold?: number | undefined
   /** The number of calls after which the caches of a replica are full. Default: 1,000. */
   readonly warmUp?: number | undefined
@@ -66,7 +66,7 @@ export interface SimulatedServer {
   readonly workers: number
   /** How long a worker needs for a call, on average. */
   readonly service: Duration.Input
-  /** How much that varies: the sigma of a log-normal distribution. Default: 0.5, so 5 of 100 calls take twice the average or longer. */
+  /** How much `service` varies: the sigma of a log-normal distribution. Default: 0.5. Then 5 of 100 calls take twice the average or longer. */
   readonly spread?: number | undefined
   /** The length of the queue of each replica. Further calls get the status 503. Default: unbounded. */
   readonly queue?: number | undefined
@@ -102,7 +102,7 @@ export interface Callers {
   readonly backoff?: Duration.Input | undefined
   /** After this time without an answer, a caller sends the call once more and takes the first answer. Default: never. */
   readonly hedge?: Duration.Input | undefined
-  /** Periods with another rate. `times` is its factor. Two factors: it changes evenly from the first to the second. */
+  /** Periods with another rate: `rate` multiplied by `times`. With two factors, the rate changes evenly from the first to the second. */
   readonly changes?:
     | ReadonlyArray<{
         readonly at: Duration.Input
@@ -113,7 +113,7 @@ export interface Callers {
 }
 
 /**
- * The protection of the calls in each process. Without any field, there is none.
+ * The protection of the calls in each process. Without fields, calls have no protection.
  *
  * @category options
  */
@@ -122,9 +122,9 @@ export interface Protection {
   readonly policy?: BreakerPolicy.Input | undefined
   /** `replica`: a circuit for each replica instead of one for the server. With `choose`, each replica always has its own. */
   readonly circuits?: "name" | "replica" | undefined
-  /** How a `CircuitPool` of the replicas chooses a replica. Not for shards. Default: no pool. */
+  /** Calls go through a `CircuitPool` of the replicas, which chooses in this way. Not for shards. Default: no pool. */
   readonly choose?: CircuitPool.Options<object>["choose"]
-  /** How many calls at once a bulkhead in each process admits. Default: no bulkhead. */
+  /** The number of concurrent calls that a bulkhead in each process admits. Default: no bulkhead. */
   readonly bulkhead?: number | undefined
 }
 
@@ -138,7 +138,7 @@ export interface PlayOptions extends Protection {
   readonly callers: Callers
   /** Default: 60 seconds. */
   readonly for?: Duration.Input | undefined
-  /** The part of the run that the figures cover. Default: the whole run. */
+  /** The period of the run for which the figures are calculated. Default: the whole run. */
   readonly window?: { readonly at: Duration.Input; readonly for: Duration.Input } | undefined
   /** The seed of the random numbers: the same seed gives the same result. Default: 1. */
   readonly seed?: number | undefined
@@ -153,7 +153,7 @@ const zeroOrMore = field(
   numberWhere((n) => n >= 0)
 )
 
-/** One number for the whole time, or two numbers: for its start and its end. */
+/** Accepts one number, or two numbers for the start and the end of a period. */
 const pair = (what: string, ok: (n: number) => boolean) =>
   field(`${what}, or a list of two`, (input): readonly [number, number] | undefined => {
     const [start, end, ...more] = Array.isArray(input) ? input : [input, input]

@@ -55,7 +55,7 @@ export interface PlayModel {
 export const circuitName = "dependency"
 
 /**
- * The counts of one second of a run. All fields count calls, except `sent` and `limited`.
+ * Counts of calls in one second of a run. `sent` counts attempts, and `limited` counts circuits.
  *
  * @category models
  */
@@ -128,7 +128,7 @@ class StatusError extends Error {
   }
 }
 
-// All calls share these errors, and their stacks are never read: an error for each call would make the simulation slow.
+// All calls share these errors, because creating an error for each call is slow. The stacks are never read.
 const withoutStack = <A>(make: () => A): A => {
   const before = Error.stackTraceLimit
   Error.stackTraceLimit = 0
@@ -157,7 +157,6 @@ const toEffect = (answer: ServerAnswer): Effect.Effect<void, Error> => {
   }
 }
 
-/** A call of a user, which has one attempt or more. */
 interface UserCall {
   readonly process: number
   readonly start: number
@@ -170,11 +169,11 @@ interface UserCall {
 }
 
 type Attempt = Effect.Effect<unknown, unknown, BreakerStore.BreakerStore>
-/** `replica`: the replica that a pool has chosen. */
+/** `replica`: the choice of a pool. */
 type Send = (replica?: number) => Attempt
 type Wrap = (send: Send, shard: number) => Attempt
 
-/** Creates the protection of a process, which wraps each attempt. */
+/** Creates the wrapper that protects each attempt in a process. */
 const protect = ({ breaker, bulkhead, choose, circuits }: ProtectionModel, replicas: number): Wrap => {
   const keys = Array.from({ length: replicas }, (_, i) => String(i))
   const guarded = (): Wrap => {

@@ -1,7 +1,7 @@
-// The command line imports these names without the rest of the simulator.
+// The command line imports these names when it starts, and the large simulator only for the command `simulate`.
 
 /**
- * The names of the scenarios.
+ * All scenarios that `scenario` accepts.
  *
  * @category scenarios
  */
@@ -19,7 +19,7 @@ export const scenarioNames = [
 ] as const
 
 /**
- * The name of a scenario.
+ * One of {@link scenarioNames}.
  *
  * @category scenarios
  */

@@ -14,7 +14,7 @@ export interface Scenario {
   readonly callers: Callers
   /** The length of the run in milliseconds. */
   readonly for: number
-  /** The part of the run that the figures cover. */
+  /** The period of the run for which the figures are calculated. */
   readonly window: { readonly at: number; readonly for: number }
   /** The protections to compare, by their names. */
   readonly protections: Readonly<Record<string, Protection>>
@@ -32,13 +32,12 @@ const service = (workers * second) / (headroom * rate)
 const callers: Callers = { rate, processes }
 const server: SimulatedServer = { workers, service }
 const during = { at: 20 * second, for: 60 * second }
-/** The share of workers with which the server can answer this share of the calls. */
+/** The share of the workers that the server needs to answer this share of the calls. */
 const left = (share: number): number => share / headroom
 
-/** Twice a process's share of the workers, which suits this server. The bulkhead of 50 stands for a guess. */
+/** A bulkhead of the right size: twice the share of a process in the workers. A bulkhead of 50 is a typical guess. */
 const slots = Math.ceil((2 * workers) / processes)
 
-/** The protection that is compared with the usual ones in most scenarios. */
 const limit = { "breaker with limit": { policy: { limit: true } } } satisfies Record<string, Protection>
 
 const usual = {
@@ -130,7 +129,7 @@ const described: Readonly<Record<ScenarioName, ScenarioParts>> = {
 }
 
 /**
- * A scenario by its name, with the defaults filled in.
+ * Returns a scenario by its name. Its fields are options of `play`.
  *
  * @category scenarios
  */

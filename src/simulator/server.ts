@@ -1,6 +1,5 @@
 import type { Timeline } from "./virtualTime.ts"
 
-/** The answer of the server to a call. */
 export type ServerAnswer =
   | { readonly _tag: "Answered" }
   | { readonly _tag: "Failed" }
@@ -49,11 +48,11 @@ export interface Job {
 /** How long the workers of all replicas have worked, in milliseconds. */
 export interface Work {
   done: number
-  /** The part of `done` for callers that had given up. */
+  /** The part of `done` that was for callers that had given up. */
   wasted: number
 }
 
-/** The length of the window in which `quota` calls are accepted. */
+/** The server accepts `quota` calls in each window of this length. */
 const quotaMillis = 1_000
 
 const isAt = ({ from, until }: ServerFault, time: number): boolean => time >= from && time < until
@@ -213,7 +212,7 @@ export class Replica {
     return service * Math.exp(spread * normal - (spread * spread) / 2)
   }
 
-  /** The end of work that begins at `start`. Workers pause while the replica is frozen. */
+  /** When work that begins at `start` ends. Workers pause while the replica is frozen. */
   private endOf(start: number, millis: number): number {
     let end = start + millis
     for (const fault of this.faults) {
@@ -235,8 +234,8 @@ export class Replica {
 }
 
 /**
- * How many of the offered calls per second the server could answer. `chosen`: a pool chooses the replicas. Otherwise each replica gets an
- * equal share of the calls.
+ * How many of the offered calls per second the server could answer. `chosen`: a pool chooses the replica of each call. Otherwise all
+ * replicas get the same number of calls.
  */
 export const possible = (replicas: ReadonlyArray<Replica>, time: number, offered: number, chosen: boolean): number => {
   const each = replicas.map((replica) => ({
@@ -245,7 +244,7 @@ export const possible = (replicas: ReadonlyArray<Replica>, time: number, offered
   }))
   const sum = (of: (one: { readonly capacity: number; readonly sound: number }) => number): number =>
     each.reduce((all, one) => all + of(one), 0)
-  // A pool can send every call to a replica that is free, so only the sum of the capacities counts.
+  // A pool can send a call to any free replica, so only the total capacity matters.
   if (chosen)
     return Math.min(
       sum((one) => one.capacity),

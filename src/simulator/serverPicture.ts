@@ -52,7 +52,7 @@ const stripOf = ({ circuits, moves, seconds }: PlayReport): Row["strip"] => {
   return strip
 }
 
-const describe = ({ callers, server }: Pick<Scenario, "callers" | "server">): string => {
+const describe = ({ callers, server }: Scenario): string => {
   const { attempts = 1, processes = 1, rate, timeout = 1_000 } = callers
   const { replicas = 1, shards = false } = server
   const what = replicas === 1 ? "one server" : `${replicas} ${shards ? "shards" : "replicas"}`
@@ -62,16 +62,17 @@ const describe = ({ callers, server }: Pick<Scenario, "callers" | "server">): st
   return `${by} ${what}, ${rate} times a second in all. Callers wait ${wait / 1_000} s for an answer${tries}; after ${wait / 4} ms it is slow. The strip below each chart: the states of the circuits.`
 }
 
-/** One chart for each report of a scenario. */
+/** Draws one row for each report. `about` is the text below the title. */
 export const chartOf = (
-  scenario: Pick<Scenario, "title" | "server" | "callers">,
+  { server, title }: Pick<Scenario, "title" | "server">,
+  about: string,
   reports: ReadonlyArray<PlayReport>
 ): Chart => ({
-  title: scenario.title,
-  about: describe(scenario),
+  title,
+  about,
   millis: Math.max(1, ...reports.map(({ millis }) => millis)),
   bucketMillis: 1_000,
-  shaded: (scenario.server.faults ?? []).map(({ at, for: lasts }) => {
+  shaded: (server.faults ?? []).map(({ at, for: lasts }) => {
     const from = toMillis(at) ?? 0
     return { from, until: from + (toMillis(lasts) ?? 0), kind: "fault" }
   }),
@@ -84,4 +85,5 @@ export const chartOf = (
   }))
 })
 
-export const svg = (scenario: Scenario, reports: ReadonlyArray<PlayReport>): string => toSvg(chartOf(scenario, reports))
+export const svg = (scenario: Scenario, reports: ReadonlyArray<PlayReport>): string =>
+  toSvg(chartOf(scenario, describe(scenario), reports))

@@ -1,4 +1,4 @@
-/** Elements of a picture. They become text for a file, or nodes of a page. */
+/** The elements of a picture. The command line writes them as SVG, and the playground makes DOM nodes of them. */
 import { printable } from "../core/printable.ts"
 
 export interface Element {
@@ -7,7 +7,7 @@ export interface Element {
   readonly children: ReadonlyArray<Shape>
 }
 
-/** An element, or a text as it is shown. */
+/** An element, or an unescaped text. */
 export type Shape = Element | string
 
 export const element = (
@@ -17,14 +17,14 @@ export const element = (
 ): Element => ({
   tag,
   attributes,
-  // XML does not allow control characters, not even escaped.
+  // XML forbids control characters, even if they are escaped.
   children: children.map((one) => (typeof one === "string" ? printable(one) : one))
 })
 
 export const escape = (text: string): string =>
   printable(text).replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;").replaceAll('"', "&quot;")
 
-/** The text of an element. `between` separates its children. */
+/** Writes an element as XML. `between` separates its children. */
 export const toText = ({ attributes, children, tag }: Element, between = ""): string => {
   const names = Object.entries(attributes).map(([name, value]) => ` ${name}="${escape(value)}"`)
   const head = `<${tag}${names.join("")}`

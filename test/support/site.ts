@@ -1,4 +1,4 @@
-/** The site of the documentation: built into a temporary folder, served under a path, and read without a browser. */
+/** Builds the site of the documentation in a temporary folder, serves it below a path, and finds broken links. */
 import { execFile } from "node:child_process"
 import { existsSync, globSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -31,11 +31,11 @@ const fileAt = (folder: string, path: string): string | undefined => {
   return existsSync(file) && statSync(file).isFile() ? file : undefined
 }
 
-/** Serves a folder as a static host does, and returns the address of its start page. */
-export const served = (folder: string): Effect.Effect<string, never, Scope.Scope> =>
+/** Serves a folder below `path` as a static host does, and returns the address of its start page. */
+export const served = (folder: string, path = base): Effect.Effect<string, never, Scope.Scope> =>
   Effect.map(
     Effect.acquireRelease(
-      Effect.promise(() => serveFolder(folder, base)),
+      Effect.promise(() => serveFolder(folder, path)),
       ({ server }) =>
         Effect.sync(() => {
           server.close()
@@ -46,7 +46,7 @@ export const served = (folder: string): Effect.Effect<string, never, Scope.Scope
   )
 
 export interface Html {
-  /** Where `href` and `src` lead: paths with an anchor, from the root of the host, or whole addresses. */
+  /** The targets of `href` and `src`. A link to the same host is a path with its anchor, other links are complete URLs. */
   readonly links: ReadonlyArray<string>
   readonly ids: ReadonlySet<string>
 }
@@ -54,7 +54,7 @@ export interface Html {
 const decoded = (attribute: string): string => attribute.replaceAll("&amp;", "&").replaceAll("&quot;", '"')
 
 const attributes = (html: string, name: string): ReadonlyArray<string> => {
-  // In HTML that a program has written, every `<` of a text is escaped.
+  // Generated HTML escapes every `<` in a text.
   const tags = html.replaceAll(/(<script[^>]*>)[\s\S]*?<\/script>/g, "$1").match(/<[a-zA-Z](?:"[^"]*"|[^">])*>/g) ?? []
   const attribute = new RegExp(`\\s${name}="([^"]*)"`)
   return tags.flatMap((tag) => {
@@ -77,7 +77,7 @@ export const htmlIn = (folder: string): ReadonlyMap<string, Html> =>
     })
   )
 
-/** The links of a page that lead nowhere: the file is missing, the page does not have the anchor, or the address is of no use. */
+/** The links of a page whose file is missing or whose page does not have the anchor. */
 export const brokenLinks = (folder: string, pages: ReadonlyMap<string, Html>, path: string): ReadonlyArray<string> =>
   (pages.get(path)?.links ?? []).filter((link) => {
     if (/^https?:/.test(link)) return false
@@ -91,7 +91,7 @@ export const brokenLinks = (folder: string, pages: ReadonlyMap<string, Html>, pa
 /** How many clicks each page is away from the start page. */
 export const clicks = (pages: ReadonlyMap<string, Html>): ReadonlyMap<string, number> => {
   const away = new Map([[`${base}index.html`, 0]])
-  // A map is read in the order in which it grows.
+  // The loop also visits the pages that it adds.
   for (const [path, steps] of away) {
     for (const link of pages.get(path)?.links ?? []) {
       const to = link.replace(/[?#].*/, "").replace(/\/$/, "/index.html")

@@ -4,12 +4,12 @@ import { defineComponent, h, onMounted, ref, watch } from "vue"
 
 let drawn = 0
 
-/** Mermaid makes one picture after the other: two at once would share its configuration. */
+/** Diagrams are drawn one after the other, because Mermaid has one global configuration. */
 let last: Promise<unknown> = Promise.resolve()
 
 let loading: Promise<Mermaid> | undefined
 
-/** Mermaid is a file of the site, and not part of its bundle: bundling it would take longer than all pages. */
+/** Loads Mermaid from a static file. To bundle it would take longer than to build all pages. */
 const load = (): Promise<Mermaid> => {
   loading ??= new Promise((resolve, reject) => {
     const script = document.createElement("script")
@@ -95,17 +95,17 @@ const draw = async (code: string, isDark: boolean): Promise<string> => {
     themeVariables: { ...(isDark ? dark : light), darkMode: isDark, fontFamily }
   })
   const { svg } = await mermaid.render(`diagram-${drawn++}`, code)
-  // On a narrow screen, the diagram scrolls before its words become too small to read.
+  // On a narrow screen, the diagram scrolls instead of becoming too small to read.
   const width = Number(/max-width: ([\d.]+)px/.exec(svg)?.[1] ?? 0)
   return (
     svg
       .replace('style="', `style="min-width: ${Math.round(width * 0.6)}px; `)
-      // The element around it has the role and the name.
+      // The parent element has the role and the label.
       .replace(/role="[^"]*"/, 'aria-hidden="true"')
   )
 }
 
-/** A diagram, drawn in the browser. Until then, and without scripts, its source. */
+/** Draws a diagram in the browser. Until it is drawn, and without scripts, the page shows its source. */
 export const MermaidDiagram = defineComponent({
   props: { code: { type: String, required: true }, label: { type: String, required: true } },
   setup: (props) => {

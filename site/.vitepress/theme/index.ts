@@ -5,11 +5,11 @@ import { nextTick, onMounted, watch } from "vue"
 import "./style.css"
 import { MermaidDiagram } from "./MermaidDiagram.ts"
 
-/** Mends what the default theme tells screen readers. */
+/** Repairs what screen readers read in the default theme. */
 const repair = (): void => {
-  // The search button is named "Search". Its key is no part of its text: the style sheet draws it.
+  // The label of the search button must not contain its key. The style sheet draws the key.
   for (const key of document.querySelectorAll(".DocSearch-Button-Key")) key.textContent = ""
-  // The heading of a group in the sidebar is a button, which cannot contain another one.
+  // The heading of a group in the sidebar is a button, and a button must not contain another button.
   for (const caret of document.querySelectorAll('.VPSidebarItem .item[role="button"] .caret')) {
     for (const attribute of ["role", "tabindex", "aria-label"]) caret.removeAttribute(attribute)
     caret.setAttribute("aria-hidden", "true")
