@@ -1,6 +1,6 @@
 /**
- * A cluster of three runners, whose entities send mails. Runners talk over sockets, and messages and circuits are in one PostgreSQL.
- * The mail server goes down, and all runners stop calling it. Needs DATABASE_URL.
+ * A cluster of three runners sends mails. The runners talk over sockets, and share messages and circuits in one PostgreSQL database.
+ * When the mail server goes down, all runners stop calling it. Needs DATABASE_URL.
  */
 import { once } from "node:events"
 import { createServer } from "node:http"
@@ -65,7 +65,7 @@ const runner = (name: string, port: number) => {
   return Customers.pipe(
     Layer.provideMerge(NodeClusterSocket.layer({ storage: "byo", shardingConfig: config })),
     Layer.provide([storage, FetchHttpClient.layer]),
-    // Once for the runner. All its entities share these circuits, and all runners share them by the database.
+    // One store for each runner. All entities of the runner share its circuits, and the database shares them between runners.
     Layer.provideMerge(SqlStore.layer({ ...circuitTables, process: name })),
     Layer.provide([database, NodeCrypto.layerDigest]),
     Layer.provideMerge(BreakerPolicy.layer({ default: { trip: Trip.consecutive(2), cooldown: "5 seconds" } })),
@@ -84,7 +84,7 @@ const freePort = Effect.promise(async () => {
 
 // ---- What happens ---------------------------------------------------------------------------------------------------
 
-/** How the notification of a customer ended. */
+/** Describes the error of a notification. */
 const ended = (error: unknown): string => {
   if (CircuitOpen.isCircuitOpen(error)) return `rejected by the ${error.scope}`
   return typeof error === "string" ? error : "not delivered"
@@ -99,7 +99,7 @@ const program = Effect.gen(function* () {
   const [first] = runners
   if (first === undefined) return
 
-  /** The first runner notifies 30 customers, whose entities are on all runners. */
+  /** The first runner notifies 30 customers. The entities of the customers are spread over all runners. */
   const customer = yield* Effect.provideContext(Customer.client, first)
   const notifyAll = Effect.forEach(
     Array.from({ length: 30 }, (_, id) => customer(`customer-${id}`)),
@@ -115,7 +115,7 @@ const program = Effect.gen(function* () {
   )
   const states = Effect.map(inspected, (circuits) => circuits.map(({ state }) => state).join(", "))
 
-  // The runners divide the entities among each other.
+  // Wait until each runner has some of the entities.
   const senders = Effect.map(inspected, (circuits) => circuits.filter(({ totals }) => totals.successes > 0).length)
   const count = yield* Effect.repeat(Effect.andThen(untilAllAre("sent"), senders), { until: (count) => count === 3 })
   console.log(`30 customers notified, by ${count} runners`)

@@ -1,5 +1,6 @@
 /**
- * A custom store, which keeps its data in Maps: one operation writes, three read, and changes are announced. A test suite checks it.
+ * A custom store that keeps its data in Maps. One operation writes, three operations read, and the store announces changes. A test suite
+ * checks the store.
  * The sections have the names of the files of the library's stores, as in src/store/memory, src/redis and src/sql.
  */
 import { Clock, Effect, Fiber, Layer, Logger, PubSub, Stream } from "effect"
@@ -129,7 +130,7 @@ const make = Effect.gen(function* () {
     if (ttl > 0) voters.set(voter, lives)
     else voters.delete(voter)
     const answers = { casts: casts.map((one) => cast(voter, one)), swaps: swaps.map((one) => swap(floor, one)) }
-    // `heard` changes after the casts: it means that the ballots for those roll calls have been cast.
+    // Set `heard` after the casts: it confirms that the voter has cast its ballots for these roll calls.
     const valid = heardIn !== born.life || heard > head() ? 0 : heard
     if (ttl > 0) voters.set(voter, { ...lives, heard: valid })
     const { logMillis } = SharedStore.limits

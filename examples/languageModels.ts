@@ -36,7 +36,7 @@ const large = model("acme", "large", () => {
 })
 const small = model("globex", "small", () => Effect.succeed("hello"))
 
-// `AiBreaker.layer` puts a circuit around each model. With `while`, a prompt that the first model refuses is not sent to the second.
+// `AiBreaker.layer` puts a circuit around each model. With `while`, the plan does not send a refused prompt to the second model.
 const models = ExecutionPlan.make(
   { provide: AiBreaker.layer(large) },
   { provide: AiBreaker.layer(small), while: AiBreaker.isUnavailable }

@@ -1,5 +1,5 @@
 /**
- * A server loses most of its workers. A breaker alone alternates between all calls and no calls. With `limit`, the circuit finds the number
+ * A server loses most of its workers. A breaker without a limit admits either all calls or none. With `limit`, the circuit admits the number
  * of calls that the server can still answer.
  */
 import { Deferred, Effect, Layer, Logger, Random } from "effect"

@@ -1,4 +1,4 @@
-/** The metrics of two circuits for Prometheus, one of which opens, and the span attributes of a rejected call. */
+/** Two circuits with metrics for Prometheus. One circuit opens, and the span of a rejected call gets attributes. */
 import { Effect, Layer, Logger } from "effect"
 import { PrometheusMetrics } from "effect/observability"
 import { BreakerHealth, BreakerMetrics, BreakerPolicy, BreakerStore, CircuitBreaker, Trip } from "effect-fuse"

@@ -1,4 +1,4 @@
-/** A pool of three equal replicas. Calls go in turn to the replicas whose circuits admit them. */
+/** A pool of three equal replicas. Each call goes to the next replica with a circuit that admits calls. */
 import { Effect, Logger } from "effect"
 import { BreakerStore, CircuitPool, Trip } from "effect-fuse"
 

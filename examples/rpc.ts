@@ -1,4 +1,4 @@
-/** Two services that talk by RPC. The second one has lost its database: its callers get a typed answer, and soon stop calling. */
+/** Two services talk by RPC. The database of the second service is down. Its callers get a typed error, and soon stop calling. */
 import { createServer } from "node:http"
 import { NodeHttpServer } from "@effect/platform-node"
 import { Context, Data, Duration, Effect, Layer, Logger, Schema } from "effect"
@@ -7,7 +7,7 @@ import { Rpc, RpcClient, RpcGroup, RpcSerialization, RpcServer } from "effect/rp
 import { BreakerPolicy, BreakerStore, CircuitBreaker, Trip } from "effect-fuse"
 import { RpcClientBreaker, RpcServerBreaker } from "effect-fuse/rpc"
 
-// ---- What both sides know: the procedures, and the middleware that adds ServiceUnavailable to their errors -----------
+// ---- For client and server: the procedures, and the middleware that adds ServiceUnavailable to their errors ----------
 
 class UserNotFound extends Schema.TaggedError<UserNotFound>()("UserNotFound", { id: Schema.Number }) {}
 

@@ -1,6 +1,6 @@
 /**
- * A function in the shape of AWS Lambda. The runtime is a module-level value: an instance builds its store once, and every warm invocation
- * uses it. Here four invocations find a payment provider that is down.
+ * A function for AWS Lambda. The runtime is a module-level value, so an instance builds its store once for all its invocations. Here a
+ * payment provider is down during four invocations.
  *
  *     node --conditions=@effect-fuse/source examples/serverless.ts
  *     CIRCUIT_BREAKER_STORE=dynamo CIRCUITS_TABLE=circuits AWS_REGION=eu-central-1 node ... examples/serverless.ts
@@ -9,7 +9,7 @@ import { Config, Effect, Layer, Logger, ManagedRuntime, pipe } from "effect"
 import { BreakerPolicy, BreakerStore, CircuitBreaker, Trip } from "effect-fuse"
 import * as DynamoStore from "effect-fuse/DynamoStore"
 
-// An instance serves one request at a time and sees few calls: a short streak decides.
+// An instance serves one request at a time and makes few calls, so a short streak of failures opens the circuit.
 const Policies = BreakerPolicy.layer({ breakers: { payments: { trip: Trip.consecutive(3), cooldown: "30 seconds" } } })
 
 const Circuits = BreakerStore.layerConfig({
@@ -20,7 +20,7 @@ const runtime = ManagedRuntime.make(Layer.provideMerge(Circuits, Layer.merge(Pol
 
 const charge = (_order: string) => Effect.fail("the provider does not answer")
 
-/** What Lambda calls, as `export const handler`. */
+/** Lambda calls this function. A real function exports it: `export const handler`. */
 const handler = (event: { readonly order: string }): Promise<{ readonly statusCode: number; readonly body: string }> =>
   pipe(
     charge(event.order),

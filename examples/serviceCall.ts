@@ -1,4 +1,4 @@
-/** A service whose layer protects its calls. Its users only handle `CircuitOpen`. */
+/** The layer of a service protects the calls. Users of the service only handle `CircuitOpen`. */
 import { Context, Data, Effect, Layer, Logger } from "effect"
 import { BreakerPolicy, BreakerStore, CircuitBreaker, type CircuitOpen, Trip } from "effect-fuse"
 

@@ -1,4 +1,4 @@
-/** A workflow whose payment provider is down. It waits without using memory or attempts, and continues when the provider is back. */
+/** The payment provider of a workflow is down. The workflow waits without using attempts, and continues when the provider works again. */
 import { Clock, Effect, Fiber, Layer, Logger, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import { Activity, Workflow, WorkflowEngine } from "effect/workflow"
@@ -35,7 +35,7 @@ const Orders = Order.toLayer(({ id }) =>
 )
 
 const program = Effect.gen(function* () {
-  // The first attempt opens the circuit. The second one waits for 30 seconds, and fails. The third one waits again.
+  // The first attempt opens the circuit. The second attempt waits for 30 seconds, and fails. The third attempt waits again.
   yield* Order.execute({ id: "17" }, { discard: true })
   yield* TestClock.adjust("40 seconds")
   yield* log("the provider is back")

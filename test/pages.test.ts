@@ -85,9 +85,9 @@ describe("the pages for newcomers", () => {
     const page = read("docs/do-i-need-this.md").replaceAll(/\s+/g, " ")
     for (const sentence of [
       `With one breaker, callers get ${share("shards", "breaker")} of the possible answers, and ${share("shards", "no protection")} without`,
-      `with \`key\`: then they get ${share("shards", "breaker for each shard")} too`,
-      `a breaker gets ${share("brownout", "breaker")} of the possible answers`,
-      `can answer, and gets ${share("brownout", "breaker with limit")}.`,
+      `with \`key\`. Callers then also get ${share("shards", "breaker for each shard")},`,
+      `callers behind a breaker get ${share("brownout", "breaker")} of the possible answers`,
+      `can answer, and callers get ${share("brownout", "breaker with limit")}.`,
       `callers get ${share("herd", "no protection")} of the possible answers`,
       `A breaker gets ${share("herd", "breaker")}, and a limit ${share("herd", "breaker with limit")}.`,
       `it gets ${share("cold-cache", "breaker")} of the possible answers, and no protection gets ${share("cold-cache", "no protection")}.`,
