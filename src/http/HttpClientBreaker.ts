@@ -157,8 +157,8 @@ const withBody = (response: HttpClientResponse.HttpClientResponse, permit: Call)
   hasBody(response) ? counted(response, (end, restore) => permit.settle(end, restore)) : undefined
 
 /**
- * Protects the requests of a client with circuits. Requests keep their errors, and can also fail with `CircuitOpen`. Throws a `RangeError` that names the
- * invalid option.
+ * Protects the requests of a client with circuits. Requests keep their errors, and can also fail with `CircuitOpen`. Throws a `RangeError`
+ * that names the invalid option.
  *
  * @category combinators
  */

@@ -4,7 +4,7 @@ import type { Trip } from "../core/Trip.ts"
 import type { Over } from "../core/Window.ts"
 import { defaults, type Policy } from "./policy.ts"
 
-/** A field of a policy, as written in code, and its value in words. */
+/** A field of a policy, with its name in code, and its value in words. */
 export interface PolicyDifference {
   readonly name: string
   readonly value: string
@@ -20,7 +20,6 @@ const rateText = (
   one: { readonly threshold: number; readonly minimumCalls: number; readonly over: Over }
 ) => `${Number((one.threshold * 100).toFixed(2))} % ${what} of at least ${one.minimumCalls} calls ${overText(one.over)}`
 
-/** A trip in words. */
 const tripText = (trip: Trip): string => {
   switch (trip._tag) {
     case "Consecutive":
@@ -55,9 +54,10 @@ const valueText = (name: keyof Policy, policy: Policy): string => {
   return typeof value === "string" ? value : show(value)
 }
 
-/** The longest value. */
+/** Longer values are cut to this length. */
 const longest = 120
 
+/** Policies never change, and each digest needs the differences again. */
 const computed = new WeakMap<Policy, ReadonlyArray<PolicyDifference>>()
 
 const compute = (policy: Policy): ReadonlyArray<PolicyDifference> =>
@@ -70,7 +70,7 @@ const compute = (policy: Policy): ReadonlyArray<PolicyDifference> =>
     ]
   })
 
-/** The fields of a policy that differ from the default, in words. */
+/** The fields that differ from the default policy. */
 export const differences = (policy: Policy): ReadonlyArray<PolicyDifference> => {
   const known = computed.get(policy)
   if (known !== undefined) return known

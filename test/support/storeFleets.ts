@@ -83,7 +83,7 @@ export const onDatabase = (database: Database): (() => Make<Place & { readonly s
     })
 }
 
-/** A table of the test's own, in an emulator that processes reach through a wire. */
+/** A table in an emulator of DynamoDB. Processes reach the emulator through the wire. */
 export interface DynamoPlace extends WiredPlace {
   readonly server: OwnServer
   readonly client: DynamoStore.DynamoClient
@@ -211,7 +211,7 @@ export const copyOf = (sql: sqlFleet.Connection): Effect.Effect<Effect.Effect<vo
     return Effect.orDie(sqlFleet.transaction(sql, restore))
   })
 
-/** The same for a table of DynamoDB. */
+/** Copies a table of DynamoDB. The effect that it returns restores the copy. */
 export const copyOfTable = ({ client }: DynamoPlace): Effect.Effect<Effect.Effect<void>> => {
   const all = Effect.map(
     Effect.promise(() => client.send(new ScanCommand({ TableName: circuitsTable, ConsistentRead: true }))),

@@ -144,7 +144,7 @@ export class Bench {
     return Math.min(...this.handles.map(({ longestCircuit = Infinity }) => longestCircuit))
   }
 
-  /** A new name. */
+  /** A unique name that begins with `what`. */
   name(what: string): string {
     return `${what}-${globalThis.crypto.randomUUID()}`
   }
