@@ -1,4 +1,5 @@
 import * as Duration from "effect/Duration"
+import { plural } from "../core/plural.ts"
 import { show } from "../core/printable.ts"
 import type { Trip } from "../core/Trip.ts"
 import type { Over } from "../core/Window.ts"
@@ -18,22 +19,23 @@ const overText = (over: Over): string =>
 const rateText = (
   what: string,
   one: { readonly threshold: number; readonly minimumCalls: number; readonly over: Over }
-) => `${Number((one.threshold * 100).toFixed(2))} % ${what} of at least ${one.minimumCalls} calls ${overText(one.over)}`
+) =>
+  `${Number((one.threshold * 100).toFixed(2))} % ${what} of at least ${plural(one.minimumCalls, "call")} ${overText(one.over)}`
 
 const tripText = (trip: Trip): string => {
   switch (trip._tag) {
     case "Consecutive":
-      return `${trip.failures} failures in a row`
+      return `${plural(trip.failures, "failure")} in a row`
     case "FailureRate":
       return rateText("failures", trip)
     case "SlowRate":
       return rateText("slow", trip)
     case "Failures":
-      return `${trip.atLeast} failures ${overText(trip.over)}`
+      return `${plural(trip.atLeast, "failure")} ${overText(trip.over)}`
     case "Weighted":
       return `failures weighing ${trip.atLeast} ${overText(trip.over)}`
     case "Stuck":
-      return `${trip.calls} calls running for ${millisText(trip.olderThanMillis)}`
+      return `${plural(trip.calls, "call")} running for ${millisText(trip.olderThanMillis)}`
     case "Any":
     case "All":
       return trip.trips.map(tripText).join(trip._tag === "Any" ? ", or " : ", and ")

@@ -211,14 +211,16 @@ export const copyOf = (sql: sqlFleet.Connection): Effect.Effect<Effect.Effect<vo
     return Effect.orDie(sqlFleet.transaction(sql, restore))
   })
 
+type Item = Record<"pk" | "sk", AttributeValue> & Record<string, AttributeValue>
+
 /** Copies a table of DynamoDB. The effect that it returns restores the copy. */
 export const copyOfTable = ({ client }: DynamoPlace): Effect.Effect<Effect.Effect<void>> => {
   const all = Effect.map(
     Effect.promise(() => client.send(new ScanCommand({ TableName: circuitsTable, ConsistentRead: true }))),
-    ({ Items = [] }) => Items as ReadonlyArray<Record<string, AttributeValue>>
+    ({ Items = [] }): ReadonlyArray<Item> => Items
   )
-  const each = (items: ReadonlyArray<unknown>, command: (item: never) => unknown) =>
-    Effect.forEach(items, (item) => Effect.promise(() => client.send(command(item as never))), { discard: true })
+  const each = <A>(items: ReadonlyArray<A>, command: (item: A) => unknown) =>
+    Effect.forEach(items, (item) => Effect.promise(() => client.send(command(item))), { discard: true })
   return Effect.map(all, (saved) =>
     Effect.gen(function* () {
       const gone = Array.from(yield* all, ({ pk, sk }) => ({ pk, sk }))
