@@ -20,8 +20,9 @@
  * open._tag === "CircuitOpen" && open.key // => "https://example.com"
  * ```
  *
- * In a pipe, put the breaker before retries such as `HttpClient.retryTransient`, so that it counts each attempt and an open circuit ends the
- * attempts. It classifies a response by its status and headers. With `body: true`, a body that breaks off later is also a Failure.
+ * In a pipe, put the breaker before retries such as `HttpClient.retryTransient`. The breaker then counts each attempt, and an open circuit
+ * ends the attempts. The breaker classifies a response by its status and headers. With `body: true`, a body that breaks off later is also a
+ * Failure.
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"

@@ -345,9 +345,12 @@ export const protect = (options?: MethodOptions) => {
     context: { readonly kind: "method"; readonly name: string | symbol }
   ): F => {
     const { name = String(context.name), ...others } = own
-    // `wrapped` does not keep the type of `method`.
-    if (manager === undefined) return wrapped(alone("protect", method, { name, ...others })[1]) as unknown as F
-    return asConfigurationError(() => wrapped(manager.add("protect", name, method, others))) as unknown as F
+    const breaker =
+      manager === undefined
+        ? alone("protect", method, { name, ...others })[1]
+        : asConfigurationError(() => manager.add("protect", name, method, others))
+    // `PlainBreaker` does not keep the type of `method`.
+    return wrapped(breaker) as unknown as F
   }
 }
 

@@ -113,7 +113,7 @@ const handingBack = (operation: string, { release, ...delays }: Decoded<typeof h
 /**
  * Returns a job to its queue if a circuit inside the job rejects a call.
  *
- * If a probe times out, the job still fails with `CircuitOpen`, because it has already started.
+ * If a probe times out, the job still fails with `CircuitOpen`, because the job has already started.
  *
  * @category combinators
  */
