@@ -86,7 +86,7 @@ describe("a limit together with a ramp", () => {
   const why = (ramp: number) =>
     `expected no limit together with a ramp (ramp: ${ramp} ms): a limit already begins with few calls after a close`
 
-  it.effect("is an error that names both, in one policy or in several that are merged", () =>
+  it.effect("is an error that names both fields, in one policy or in merged policies", () =>
     Effect.gen(function* () {
       const both = { limit: true, ramp: "1 second" } as const
       assert.strictEqual(yield* problemsOf(load({ default: both })), `default.limit: ${why(1_000)}`)

@@ -108,7 +108,7 @@ describe("any input", () => {
     error._tag === "PolicyError" && error.problems.length > 0 && error.problems.every(Schema.is(problem))
 
   it.prop(
-    "decode makes a usable policy of it, or reports the problems",
+    "decode returns a usable policy, or reports the problems",
     [policy],
     ([input]) => {
       const result = BreakerPolicy.decode(input as BreakerPolicy.Input)
@@ -151,7 +151,7 @@ describe("any input", () => {
   )
 
   it.effect.prop(
-    "layer makes usable policies of it, or fails and reports the problems",
+    "layer builds usable policies, or fails and reports the problems",
     [settings],
     ([input]) => Effect.map(Effect.exit(layer(input)), (exit) => void sound(exit)),
     { arbitrary: { runs: 1_000 } }

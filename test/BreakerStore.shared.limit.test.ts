@@ -33,22 +33,24 @@ describe("In a fleet whose policy has a limit", () => {
     })
   )
 
-  it.effect("after a close, each process of the fleet limits its own calls, even a process without earlier calls", () =>
-    Effect.gen(function* () {
-      const { all, at, processes } = yield* fleet(3, { policy })
-      yield* all((process) => process.succeed)
-      yield* pause(1_000)
-      yield* failing([at(0), at(1)], 8, 10)
-      yield* pause(200)
-      yield* expectAll(processes, "Open fleet")
-      yield* pause(8_000)
-      yield* all((process) => process.succeed)
-      yield* pause(200)
-      yield* all((process) => process.succeed)
-      yield* expectAll(processes, "Closed local")
-      const limits = yield* all((process) => Effect.map(process.inspect, ({ limit }) => limit))
-      assert.isTrue(limits.every((limit) => limit !== undefined && limit <= 3))
-      assert.isTrue(Exit.isSuccess(yield* at(2).succeed))
-    })
+  it.effect(
+    "after the fleet closes the circuit, each process limits its own calls, even a process without earlier calls",
+    () =>
+      Effect.gen(function* () {
+        const { all, at, processes } = yield* fleet(3, { policy })
+        yield* all((process) => process.succeed)
+        yield* pause(1_000)
+        yield* failing([at(0), at(1)], 8, 10)
+        yield* pause(200)
+        yield* expectAll(processes, "Open fleet")
+        yield* pause(8_000)
+        yield* all((process) => process.succeed)
+        yield* pause(200)
+        yield* all((process) => process.succeed)
+        yield* expectAll(processes, "Closed local")
+        const limits = yield* all((process) => Effect.map(process.inspect, ({ limit }) => limit))
+        assert.isTrue(limits.every((limit) => limit !== undefined && limit <= 3))
+        assert.isTrue(Exit.isSuccess(yield* at(2).succeed))
+      })
   )
 })

@@ -125,7 +125,7 @@ describe("A store that fails over and has lost its latest writes", () => {
     })
   )
 
-  it.effect("that also lost the roll calls sends the new ones to a process with a later cursor", () =>
+  it.effect("that also lost the roll calls sends new roll calls to a process with a later cursor", () =>
     Effect.gen(function* () {
       const { all, at, processes, wipe } = yield* fleet(5, { policy: { trip: Trip.consecutive(4) } })
       yield* openTogether([at(0), at(1), at(2)])
@@ -204,7 +204,7 @@ describe("A roll call about a record that a process has not read", () => {
       const { all, at, processes } = yield* fleet(5)
       yield* all((process) => process.succeed)
       const behind = [at(2), at(3), at(4)]
-      // These processes receive only roll calls, by their heartbeats.
+      // The heartbeats of these processes still receive roll calls. They receive nothing else.
       for (const { trouble } of behind) Object.assign(trouble, { deaf: true, now: "fail", only: ["page"] })
       yield* at(0).run(CircuitBreaker.isolate("api"))
       yield* at(0).run(CircuitBreaker.release("api"))

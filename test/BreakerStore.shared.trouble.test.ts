@@ -92,7 +92,7 @@ describe("A store that", () => {
     )
   }
 
-  it.effect("works gets only one read and one heartbeat per interval without long failures", () =>
+  it.effect("works receives only one read and one heartbeat per interval, even while single calls fail", () =>
     Effect.gen(function* () {
       const { all, at } = yield* fleet(2)
       yield* all((process) => times(100, process.succeed))
@@ -295,7 +295,7 @@ describe("A store that lost everything", () => {
         const { all, at, processes } = yield* fleet(3)
         yield* all((process) => process.succeed)
         for (const { trouble } of processes) trouble.now = "fail"
-        // Longer than the store counts a silent process as live.
+        // After this time, the store no longer counts a silent process as live.
         yield* TestClock.adjust("15 seconds")
         at(0).trouble.now = "none"
         yield* TestClock.adjust("1200 millis")
@@ -332,7 +332,7 @@ describe("Evidence from the time when the store was away", () => {
     readonly [string, Trip.Input, away: string, (process: Process) => Effect.Effect<unknown>]
   > = [
     [
-      "a streak, after an opening of the process alone",
+      "a streak, after an opening that the process decided alone",
       Trip.consecutive(5),
       "FFFF",
       (process) =>

@@ -14,7 +14,7 @@ const elsewhere = <A, E>(effect: Effect.Effect<A, E, BreakerStore.BreakerStore>)
 
 const importing = (json: string) => BreakerStore.importAll(json)
 
-/** The fields of all circuits that the tests compare. */
+/** Reads the fields that the tests compare, of all circuits. */
 const views = Effect.map(CircuitBreaker.list, (all) =>
   all
     .map(({ cause, circuit, key, openings, retryAfter, state }) => ({

@@ -88,7 +88,7 @@ describe("callers that wait for a circuit with a limit", () => {
   })
 
   scenario(
-    "start soon after a reset, even if the dependency has asked clients to wait a minute",
+    "start soon after a reset, even if the dependency has asked its clients to wait for a minute",
     { limit: true, trip: never },
     function* () {
       yield* CircuitBreaker.open("api")
@@ -123,7 +123,7 @@ describe("callers that wait for a circuit with a limit", () => {
   )
 
   it.effect.prop(
-    "all start, whatever the outcomes of the calls are",
+    "all start, after any outcomes of the calls",
     [pick("learning", "bounded", "closing"), steps],
     ([kind, history]) =>
       Effect.gen(function* () {

@@ -29,7 +29,7 @@ const lasting = (millis: number, end: Effect.Effect<unknown, unknown> = Effect.v
 
 const timeout = Effect.fail(new Cause.TimeoutError("too late"))
 
-/** Makes `n` calls at once, which take `millis` each. Returns their exits. */
+/** Starts `n` calls at once. Each call lasts `millis`. Returns their exits. */
 const burst = (n: number, millis: number, end?: Effect.Effect<unknown, unknown>, key?: string) =>
   Effect.gen(function* () {
     const fibers = yield* times(n, start(lasting(millis, end, key)))
@@ -67,7 +67,7 @@ describe("a limit", () => {
     assert.isAtLeast(Duration.toMillis(retryAfter), 50)
     assert.isAtMost(Duration.toMillis(retryAfter), 150)
     yield* endAll(calls.slice(0, 1), Exit.succeed("ok"))
-    // The success made room for its own call, and for at most one other call.
+    // The end of the call freed one slot, and its success added at most one more.
     yield* hang()
     const { limit: grown = 0 } = yield* inspect()
     assert.include([limit, (limit ?? 0) + 1], grown)
@@ -448,8 +448,8 @@ describe("callers that wait for a circuit with a limit", () => {
   })
 })
 
-describe("of several calls that share a limit", () => {
-  scenario("a batch rejects only the calls in excess of it", { limit: { max: 3 } }, function* () {
+describe("a batch of calls", () => {
+  scenario("rejects only the calls in excess of the limit", { limit: { max: 3 } }, function* () {
     const fiber = yield* start(
       CircuitBreaker.forEach([1, 2, 3, 4, 5], (n) => Effect.as(Effect.sleep(10), n), {
         name: "api",
@@ -464,8 +464,8 @@ describe("of several calls that share a limit", () => {
   })
 })
 
-describe("of the members of a pool", () => {
-  scenario("a member with room is chosen, and the pool rejects only if no member has room", {}, function* () {
+describe("a pool of members with limits", () => {
+  scenario("chooses a member below its limit, and rejects only if all members are at their limits", {}, function* () {
     const pool = CircuitPool.make("hosts", { members: ["a", "b"], choose: "inOrder", policy: { limit: { max: 1 } } })
     const call = CircuitPool.call(pool, (member) => Effect.as(Effect.sleep(10), member))
     const fibers = yield* times(3, start(Effect.exit(call)))

@@ -8,7 +8,7 @@ import { quick, scenario, times } from "./support/verbs.ts"
 const seeds = ["1", "2", "3"]
 const tenTimes: Replica = { slow: () => 10 }
 const names = (n: number) => Array.from({ length: n }, (_, i) => `m${i}`)
-/** `n` replicas: the given ones, then healthy ones. */
+/** `n` replicas: the given replicas first, then healthy replicas. */
 const replicas = (n: number, ...first: ReadonlyArray<Replica>): Traffic["replicas"] =>
   Object.fromEntries(names(n).map((name, i) => [name, first[i] ?? {}]))
 const base = { rate: 100, seconds: 60 }
@@ -33,7 +33,7 @@ describe("one of three replicas is ten times slower than the others, below slowC
     )
   }
 
-  it.effect("a round robin still calls it, so the p90 is above 200 ms", () =>
+  it.effect("a round robin still calls the slow replica, so the p90 is above 200 ms", () =>
     Effect.gen(function* () {
       const report = yield* play({ ...base, seed: "1", choose: "roundRobin", replicas: replicas(3, tenTimes) })
       assert.isAbove(quantile(0.9, report.calls), 200)
@@ -98,7 +98,7 @@ describe("a member is left out", () => {
     )
   }
 
-  it.effect("for about ten seconds at a time, after which one call tries whether it is fast again", () =>
+  it.effect("for about ten seconds at a time; after that, one call tests whether the member is fast again", () =>
     Effect.gen(function* () {
       const report = yield* play({ ...base, seconds: 80, seed: "1", replicas: replicas(3, later) })
       const tries = report.reached.filter(({ at, member }) => member === "m0" && at >= 30)
@@ -118,15 +118,13 @@ describe("a member is left out", () => {
     })
   )
 
-  it.effect(
-    "but not in a pool of two: the slow member gets few calls, and its share again after it has recovered",
-    () =>
-      Effect.gen(function* () {
-        const recovers: Replica = { slow: (at) => (at >= 20 && at < 40 ? 10 : 1) }
-        const report = yield* play({ ...base, seconds: 100, seed: "1", replicas: replicas(2, recovers) })
-        assert.isAtMost(share("m0", report, 25, 40), 0.05)
-        assert.isAbove(share("m0", report, 80, 100), 0.35)
-      })
+  it.effect("but not in a pool of two: the slow member gets few calls until it has recovered", () =>
+    Effect.gen(function* () {
+      const recovers: Replica = { slow: (at) => (at >= 20 && at < 40 ? 10 : 1) }
+      const report = yield* play({ ...base, seconds: 100, seed: "1", replicas: replicas(2, recovers) })
+      assert.isAtMost(share("m0", report, 25, 40), 0.05)
+      assert.isAbove(share("m0", report, 80, 100), 0.35)
+    })
   )
 
   it.effect("but gets calls while too few other circuits let calls through", () =>
@@ -160,7 +158,7 @@ describe("a member that fails fast does not attract calls", () => {
     )
   }
 
-  scenario("its call counts as long as the wait that it asks for", {}, function* () {
+  scenario("a failure with a retryAfter counts as a call that took this time", {}, function* () {
     const pool = CircuitPool.make("api", { members: ["a", "b"], choose: "fastest" })
     const ends = CircuitPool.call(pool, () => Effect.fail("busy"), {
       classify: () => Outcome.failure({ retryAfter: "30 seconds" })
@@ -190,7 +188,7 @@ describe("a call of a pool that chooses the fastest", () => {
     assert.strictEqual(yield* CircuitBreaker.state("api", { key: "b" }), "Closed")
   })
 
-  scenario("goes to the member with fewer calls in flight before any call has ended", {}, function* () {
+  scenario("goes to the member with the fewest calls in flight until the first call ends", {}, function* () {
     const three = pool()
     const gate = yield* Deferred.make<void>()
     const calls = yield* Effect.forEach(Array.from({ length: 300 }), () =>
@@ -209,7 +207,7 @@ describe("a call of a pool that chooses the fastest", () => {
     )
   })
 
-  scenario("is not in flight after any kind of end", quick, function* () {
+  scenario("is no longer in flight after a failure, a defect, an interruption or a success", quick, function* () {
     const three = pool()
     for (const ends of [Effect.fail("boom"), Effect.die("bug"), Effect.interrupt, Effect.void]) {
       yield* Effect.exit(CircuitPool.call(three, () => ends))

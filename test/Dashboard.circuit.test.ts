@@ -150,6 +150,7 @@ describe("the policy in words", () => {
       ]
     ],
     [{ rampMillis: 10_000 }, [["ramp", "10s"]]],
+    [{ trip: { _tag: "Consecutive", failures: 1 } }, [["trip", "1 failure in a row"]]],
     [
       {
         trip: {

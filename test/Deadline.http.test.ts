@@ -169,7 +169,7 @@ describe("the client", () => {
     }).pipe(Effect.scoped, Effect.provide(services))
   )
 
-  it.live("of protect sends them inside a deadline", () =>
+  it.live("of HttpClientBreaker.protect sends the headers inside a deadline", () =>
     Effect.gen(function* () {
       const { seen, url } = yield* bottom(200)
       const protecting = HttpClientBreaker.protect(yield* HttpClient.HttpClient, "other", { deadline: true })

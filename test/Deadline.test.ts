@@ -7,7 +7,7 @@ import { scenario } from "./support/verbs.ts"
 
 const millis = Effect.map(Deadline.remaining, Duration.toMillis)
 
-/** The error of an effect, and how many milliseconds it took. */
+/** Runs an effect that fails. Returns its error, and how many milliseconds it took. */
 const ended = <A, E, R>(self: Effect.Effect<A, E, R>) =>
   Effect.gen(function* () {
     const began = yield* Clock.currentTimeMillis
@@ -100,7 +100,7 @@ describe("a timeout", () => {
   it.effect.each([
     { own: 1_000, deadline: 3_000, kind: "timeout", took: 1_000 },
     { own: 3_000, deadline: 1_000, kind: "deadline", took: 1_000 }
-  ])("of $own ms with a deadline of $deadline ms: the error is that of the $kind", ({ deadline, kind, own, took }) =>
+  ])("of $own ms with a deadline of $deadline ms: the $kind interrupts the call", ({ deadline, kind, own, took }) =>
     Effect.gen(function* () {
       const end = yield* ended(Deadline.within(pipe(Effect.never, Resilience.timeout(own)), deadline))
       assert.deepStrictEqual([kindOf(end.error), end.took], [kind, took])
@@ -213,7 +213,7 @@ describe("a hedge", () => {
       return calls
     })
 
-  it.effect("starts no copy that does not fit, and no copy if a caller is retrying", () =>
+  it.effect("does not start a copy that does not fit, or while a caller is retrying", () =>
     Effect.gen(function* () {
       assert.strictEqual(yield* copies(3_000, "first"), 2)
       assert.strictEqual(yield* copies(900, "first"), 1)

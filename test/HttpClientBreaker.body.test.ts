@@ -67,7 +67,7 @@ const server = Effect.acquireRelease(
 
 type Response = HttpClientResponse.HttpClientResponse
 
-/** Reads the first part of a stream, and is interrupted. */
+/** Interrupts a reader of a stream after the reader has received the first part. */
 const interrupted = (stream: Response["stream"]) =>
   Effect.gen(function* () {
     const first = yield* Deferred.make<void>()
@@ -124,7 +124,7 @@ describe("a body that counts", () => {
     ["undici", NodeHttpClient.layerUndici],
     ["node:http", NodeHttpClient.layerNodeHttp]
   ] as const) {
-    // The time is virtual: on a busy machine, a failure is not taken for a stall of this process.
+    // The clock is virtual, because a breaker ignores failures that follow a stall, and a busy machine can stall this process.
     it.effect.each(cases)(`over ${name}: %s`, ([, path, read, says]) =>
       Effect.gen(function* () {
         const { origin } = yield* server
@@ -234,7 +234,7 @@ describe("a body that counts", () => {
     }).pipe(Effect.provide(services))
   )
 
-  it.effect("that is longer than its reader takes is an answer", () =>
+  it.effect("is a success if its reader takes only the first part", () =>
     Effect.gen(function* () {
       const { origin } = yield* server
       const guarded = HttpClientBreaker.protect(yield* HttpClient.HttpClient, "http", { body: true, key: "one" })

@@ -12,7 +12,7 @@ const provided = Layer.merge(
   Layer.provide(PersistedQueue.layer, PersistedQueue.layerStoreMemory)
 )
 
-/** Starts workers of one circuit, with a job for each. Records when each job began, and how many jobs were claimed. */
+/** Starts `size` workers of one circuit, and offers a job for each. Records when each job began, and counts the claims. */
 const crew = (size: number) =>
   Effect.gen(function* () {
     const jobs = yield* PersistedQueue.make({ name: "jobs", schema: Schema.Number })

@@ -186,7 +186,7 @@ const each = (check: (one: Case, built: Built) => void) => {
 }
 
 describe("The answer to a call", () => {
-  it("comes from the first of the switch, the override, the dependency and the circuit's own state; its wait is the longest of all waits", () => {
+  it("comes from the first of the switch, the override, the dependency and the circuit's own state; the wait is the longest of their waits", () => {
     const seen = new Set<string>()
     each((one, { circuit, circuits }) => {
       const found = told(answer(circuits, circuit, now))
@@ -306,7 +306,7 @@ const expectedHeld = ({ isBlocked, name, own }: Held): string => {
 }
 
 describe("The circuit of a name with a span", () => {
-  it("decides before the circuit of the key, and the longer wait applies", () => {
+  it("decides before the circuit of the key, and the wait is the longer of their waits", () => {
     for (const one of heldCases) {
       const { circuit, circuits } = buildHeld(one)
       assert.strictEqual(told(answer(circuits, circuit, now)), expectedHeld(one), JSON.stringify(one))
@@ -384,7 +384,7 @@ describe("A dependency", () => {
     )
   })
 
-  it("does not hide another dependency: the next in the list, or its own", () => {
+  it("does not hide the next dependency in the list, or its own dependency", () => {
     const circuit = make("api", { dependsOn: ["cache", "db"] }, closed, "eu")
     const cache = make("cache", { dependsOn: ["network"] }, closed)
     const db = (key?: string) => make("db", {}, key === undefined ? closed : open, key)

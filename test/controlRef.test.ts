@@ -5,7 +5,7 @@ import { ControlRef } from "../src/engine/controlRef.ts"
 
 const open = (epoch: number): Circuit.Circuit => ({ ...Circuit.initial, epoch })
 
-/** Waits in a transaction for an epoch of at least `least`, and returns the epoch. */
+/** A transaction that waits for an epoch of at least `least`, and returns the epoch. */
 const waitFor = (ref: TxRef.TxRef<Circuit.Circuit>, least: number) =>
   Effect.tx(Effect.flatMap(TxRef.get(ref), ({ epoch }) => (epoch < least ? Effect.txRetry : Effect.succeed(epoch))))
 
@@ -15,7 +15,7 @@ const refs = [
 ] as const
 
 describe.each(refs)("The state of a circuit in a %s", (_, make) => {
-  it.effect("is read and written in transactions, and a failed transaction does not change it", () =>
+  it.effect("is read and written in transactions, and does not change if a transaction fails", () =>
     Effect.gen(function* () {
       const ref = make()
       yield* TxRef.set(ref, open(1))
@@ -26,7 +26,7 @@ describe.each(refs)("The state of a circuit in a %s", (_, make) => {
     })
   )
 
-  it.effect("wakes every waiting transaction, and the new state ends only those that it satisfies", () =>
+  it.effect("wakes all waiting transactions, and a transaction waits again if the state does not satisfy it", () =>
     Effect.gen(function* () {
       const ref = make()
       const first = yield* Effect.forkChild(waitFor(ref, 1), { startImmediately: true })

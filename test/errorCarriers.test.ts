@@ -29,7 +29,7 @@ const errors: ReadonlyArray<readonly [what: string, error: unknown]> = [
 ]
 
 describe.each(errors)("An error that %s", (_, error) => {
-  it("has the wait, forbids a retry, and counts as overload", () => {
+  it("has the wait of its response, forbids a retry, and counts as overload", () => {
     assert.strictEqual(hintOfError(error, 0), 7_000)
     assert.isTrue(forbidsRetry(error))
     assert.strictEqual(endingOf(Outcome.failure(), Exit.fail(error)), "Refused")
@@ -42,19 +42,19 @@ const circular: { cause?: unknown; reason?: unknown } = {}
 circular.cause = circular
 circular.reason = circular
 
-it("An error that is its own cause has no wait, allows a retry, and is not overload", () => {
+it("An error that is its own cause has no wait, permits a retry, and does not count as overload", () => {
   assert.isUndefined(hintOfError(circular, 0))
   assert.isFalse(forbidsRetry(circular))
   assert.strictEqual(endingOf(Outcome.failure(), Exit.fail(circular)), "Neutral")
 })
 
 describe.each([
-  ["is one", timeout],
-  ["has one as its cause", { cause: timeout }],
-  ["has a reason with one as its cause", { reason: { cause: timeout } }],
+  ["is a timeout", timeout],
+  ["has a timeout as its cause", { cause: timeout }],
+  ["has a reason with a timeout as its cause", { reason: { cause: timeout } }],
   ["is of Effect's RpcClient, and its transport timed out", { reason: { cause: { cause: timeout } } }]
-] as const)("A timeout, if the error %s,", (_, error) => {
-  it("is a timeout for the limit, has no wait, and allows a retry", () => {
+] as const)("An error that %s", (_, error) => {
+  it("counts as a timeout for the limit, has no wait, and permits a retry", () => {
     assert.strictEqual(endingOf(Outcome.failure(), Exit.fail(error)), "TimedOut")
     assert.isUndefined(hintOfError(error, 0))
     assert.isFalse(forbidsRetry(error))

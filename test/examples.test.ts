@@ -39,7 +39,7 @@ describe("npm start", () => {
 
 describe("npm run demo:fleet", () => {
   it("shows three processes with one Redis, and confirms all its claims", async () => {
-    // The demo needs an installed Redis. The test uses the one that `programsOf` finds or installs.
+    // The demo needs a Redis program. `programsOf` finds or installs the program.
     const path = `${dirname((await programsOf("redis")).server)}${delimiter}${process.env["PATH"]}`
     const env = { ...process.env, PATH: path, REDIS_URL: "" }
     const { stdout } = await run(process.execPath, [conditions, "examples/fleet.ts"], { cwd: root, env })
@@ -74,7 +74,7 @@ describe("examples/audit.ts", () => {
 })
 
 describe("examples/cluster.ts", () => {
-  it("shows three runners that stop calling a server that is down, and continue when it is back", async () => {
+  it("shows that three runners stop calling a server while it is down", async () => {
     const scope = Effect.runSync(Scope.make())
     try {
       const url = await Effect.runPromise(Scope.provide(postgresUrl, scope))
@@ -565,7 +565,7 @@ describe("every example in the README and in the comments", () => {
       const tsc = join(root, "node_modules/typescript/bin/tsc")
       const compiled = await run(process.execPath, [tsc, "-p", folder], { cwd: root }).catch((error) => error)
       assert.strictEqual(compiled.stdout, "", "the examples compile")
-      // On a busy machine, a stall may excuse the timeout of an example, which then fails. A second run decides.
+      // A circuit ignores a timeout after a stall, so an example can fail on a busy machine. A failed example runs a second time.
       const all = files.map((_, index) => `await import("./${index}.ts").catch(() => import("./${index}.ts?again"))`)
       writeFileSync(join(folder, "all.ts"), all.join("\n"))
       const ran = await run(process.execPath, [conditions, join(folder, "all.ts")], { cwd: root }).catch(

@@ -79,7 +79,7 @@ const votersOnly: typeof Fleet.judge = (tally, trip, rules, more) =>
 const neverYoung: typeof Fleet.judge = (tally, trip, rules, more) =>
   Fleet.judge(tally, trip, rules, { ...more, young: false })
 
-describe("a store that is wiped, with a clock that is then behind", () => {
+describe("a store that is wiped, and then has a clock that is behind", () => {
   it("gets no wrong answer", () => {
     const found = explore(fleet({ ...setting(minority, { wipes: 1 }), stepBack: 1_000 }), most)
     report("clock behind", found)
@@ -87,7 +87,7 @@ describe("a store that is wiped, with a clock that is then behind", () => {
   }, 600_000)
 })
 
-/** A fault of the protocol, the processes, and the faults of the network that reveal it. */
+/** Errors in the protocol. Each has the roles of the processes and the faults of the network that reveal the error. */
 const mutants: ReadonlyArray<
   readonly [name: string, roles: ReadonlyArray<Role>, budget: Partial<Budget>, faults: Faults, stepBack: number]
 > = [

@@ -4,7 +4,7 @@ import { BreakerError, ConfigurationError, createBreaker, createManager, trip, w
 import { printable } from "../src/core/printable.ts"
 import { anything, either, name, objectOf, oneOf, runs, text, unprintable } from "./support/garbage.ts"
 
-// JavaScript code can pass any value. An invalid option must be an error that names it, and nothing else may be thrown.
+// JavaScript code can pass any value. An invalid value must cause an error that names the option, and no other error.
 
 const nested = (fields: ReadonlyArray<string>) => either(anything, objectOf(fields))
 const trips = either(
@@ -74,7 +74,7 @@ const fieldAndValue = Arbitrary.flatMap(field, (field) =>
 const ok = async () => "ok"
 const run = (body: () => Promise<void>) => Effect.promise(body)
 
-/** Returns the message of the error of `body`, which must be about options and have one line. Returns `undefined` without an error. */
+/** Runs `body`, and returns the message of its error, if any. The error must be about options, and its message must have one line. */
 const thrown = async (body: () => unknown): Promise<string | undefined> => {
   try {
     await body()
@@ -91,7 +91,7 @@ const thrown = async (body: () => unknown): Promise<string | undefined> => {
 
 describe("Any option of a breaker", () => {
   it.live.prop(
-    "makes a breaker that can be called, or an error that names the problem",
+    "makes a breaker that works, or causes an error that names the option",
     [fieldAndValue, oneOf(["createBreaker", "register", "createManager", "wrap"] as const)],
     ([[field, value], how]) =>
       run(async () => {
@@ -137,7 +137,7 @@ describe("Any request to a breaker", () => {
   const breaker = manager.register("api", ok)
   const how = nested(["key", "signal", "reason", "actor", "for"])
   it.live.prop(
-    "is executed, or is an error that names the problem",
+    "succeeds, or fails with an error that names the problem",
     [how, anything, name],
     ([options, value, name]) =>
       run(async () => {

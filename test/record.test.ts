@@ -3,7 +3,7 @@ import { Circuit } from "effect-fuse/core"
 import { fromBody, type Provenance } from "../src/store/codec.ts"
 import { isByPeople, isForce, isLift, policyAfter, toSwap, wallOf } from "../src/store/record.ts"
 
-/** Every cause: whether an operator or the engine sets it, and whether the record keeps the policy of the record before. */
+/** Every cause: whether an operator or the library sets the state, and whether the record keeps the policy of the record before. */
 const whys: Readonly<Record<Circuit.Why, readonly [by: "an operator" | "the library", rests: "keeps" | "drops"]>> = {
   Tripped: ["the library", "drops"],
   CooldownOver: ["the library", "drops"],

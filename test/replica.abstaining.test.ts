@@ -1,6 +1,6 @@
 /**
- * A process that received a roll call and has no ballot abstains. Whatever happens to it afterwards, it casts a ballot as soon as it has
- * a say, as long as the roll call counts.
+ * A process that receives a roll call and has no ballot abstains. If the process can vote later, while the roll call counts, it casts a
+ * ballot at once, after any faults in between.
  */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Logger } from "effect"
@@ -54,9 +54,9 @@ const polled = (options: Options = {}) =>
       save,
       /** Calls the roll. */
       roll: Effect.andThen(vote(term), pause(100)),
-      /** The convictions of all ballots. The requesting voter has no ballot. */
+      /** The convictions of all ballots. The voter that makes the request has no conviction. */
       convictions: Effect.map(vote(0), ({ sums: [thousandths = 0] }) => thousandths / 1_000),
-      /** The number of abstentions, and the number of voters including the requesting voter. */
+      /** The number of abstentions, and the number of voters, including the voter that asks. */
       count: Effect.andThen(
         vote(0),
         Effect.map(vote(0), ({ abstained, voters }) => ({ abstained, voters }))
@@ -74,7 +74,7 @@ const changedByAnother = (store: SharedStore.SharedStore, meanwhile: Effect.Effe
     yield* other.stop
   })
 
-/** Waits until a process has adopted the override of another. */
+/** Waits, and asserts that the process has adopted the override of another process. */
 const isIsolated = ({ state }: Effect.Success<ReturnType<typeof start>>) =>
   Effect.gen(function* () {
     yield* pause(100)
@@ -88,7 +88,7 @@ const silent = Effect.provide(Logger.layer([]))
 
 describe("A process that read a roll call", () => {
   it.effect(
-    "casts a ballot with its first call of a circuit that it did not have; the ballot lasts as long as the roll call",
+    "casts a ballot with its first call of a circuit that it did not have, and the ballot ends with the roll call",
     () =>
       Effect.gen(function* () {
         const { count, process, roll } = yield* polled()
@@ -128,7 +128,7 @@ describe("A process that read a roll call", () => {
     }).pipe(silent)
   )
 
-  it.effect("and has since withdrawn its ballot casts another one with its next call", () =>
+  it.effect("and has since withdrawn its ballot casts a ballot again with its next call", () =>
     Effect.gen(function* () {
       const policy = { cooldown: "1 second" } as const
       const { count, process, roll } = yield* polled({ policy })
@@ -229,7 +229,7 @@ describe("A process that read a roll call", () => {
     }).pipe(silent)
   )
 
-  it.effect("no longer abstains after its next call, also if the ballot for that call was lost", () =>
+  it.effect("no longer abstains after its next call, even if the ballot for that call was lost", () =>
     Effect.gen(function* () {
       const { count, process, roll } = yield* polled()
       yield* roll
@@ -292,7 +292,7 @@ describe("A process that reads many roll calls at once", () => {
   const count = 2 * SharedStore.limits.casts + 6
   const keys = Array.from({ length: count }, (_, i) => `k${i}`)
 
-  /** A process with calls of all keys, and the exchanges that the store executed for it. `asked` starts a roll call for every key. */
+  /** A process that calls all keys, and the exchanges that the store has executed for the process. `asked` starts a roll call for every key. */
   const caller = Effect.gen(function* () {
     const { box, ballot } = yield* castBy({})
     const { store } = yield* fleet(0)

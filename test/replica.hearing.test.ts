@@ -99,7 +99,7 @@ describe("A process that reads roll calls", () => {
   })
 })
 
-/** A client with its own clocks, and a store with scripted answers. */
+/** A client with its own clock, and a store with scripted answers. */
 const linked = () => {
   const clock = { now: 1_000, store: 50_000 }
   const time = { now: () => clock.now, wall: () => clock.now }

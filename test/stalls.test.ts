@@ -271,7 +271,7 @@ describe("A hedge that becomes due while the process stalls", () => {
     assert.strictEqual(made.calls, 1)
   })
 
-  scenario("is made after that if the answer has not arrived", {}, function* (loop) {
+  scenario("is made after the stall if the answer has not arrived", {}, function* (loop) {
     made.calls = 0
     const call = yield* begin(1, hedged(loop.answer(60_000)))
     yield* loop.stall(3_000)

@@ -328,11 +328,11 @@ describe("The timeouts of this process", () => {
     assert.strictEqual(await outputOf(`start(300, () => console.log("fired"))`), "fired\n")
   })
 
-  it("that need not keep the process alive do not", async () => {
+  it("that are started with `false` do not keep the process alive", async () => {
     assert.strictEqual(await outputOf(`start(3_600_000, () => {}, false); console.log("end")`), "end\n")
   })
 
-  it("do not keep the process alive after they are stopped, and do again after a new start", async () => {
+  it("do not keep the process alive while they are stopped", async () => {
     const program = `
       start(3_600_000, () => {}).stop()
       start(3_600_000, () => {}, false)
@@ -342,7 +342,7 @@ describe("The timeouts of this process", () => {
     assert.strictEqual(await outputOf(program), "fired\n")
   })
 
-  it("that start again get more time after a stall again, however much they got before", async () => {
+  it("that are started again get more time after another stall", async () => {
     const program = `
       const block = (millis) => {
         const until = performance.now() + millis
@@ -390,7 +390,7 @@ describe("The timeouts of this process", () => {
     })
   }
 
-  it("that need not keep the process alive do not, also on a platform with one timer for each", async () => {
+  it("that are started with `false` do not keep the process alive on a platform with one timer each", async () => {
     const program = `start(3_600_000, () => {}, false); console.log("end")`
     assert.strictEqual(await outputOf(program, ofWorkers), "end\n")
   })
@@ -501,7 +501,7 @@ for (const [name, fake] of Object.entries(fakes)) {
   })
 }
 
-it("A timeout does not fire if it is stopped while another setTimeout is in use, and the other clearTimeout does not get its timer", () => {
+it("A timeout that is stopped while the global timers are replaced does not fire, and the replaced clearTimeout is not called", () => {
   vi.useFakeTimers()
   const timer = start(20, () => assert.fail())
   const { clearTimeout, setTimeout } = globalThis

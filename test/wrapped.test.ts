@@ -35,7 +35,7 @@ describe("a wrapped store", () => {
     })
   )
 
-  it.effect("connects, announces, limits circuits and has a deadline as the wrapped store does", () =>
+  it.effect("has the connection, the announcements, the limit of circuits and the deadline of the store inside", () =>
     Effect.gen(function* () {
       const connected = Effect.void
       const changes = Stream.never

@@ -3,6 +3,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Stream from "effect/Stream"
 import * as Circuit from "../core/Circuit.ts"
+import { plural } from "../core/plural.ts"
 import { printable } from "../core/printable.ts"
 import * as Operator from "../operator/Operator.ts"
 import { toNumber } from "../sql/database.ts"
@@ -11,7 +12,7 @@ import { circuitId, toBody } from "../store/codec.ts"
 import type { Exchange, SharedStore } from "../store/SharedStore.ts"
 import { processName } from "./actor.ts"
 import { asked } from "./circuits.ts"
-import { answer, CommandFailure, lasting, Painted, plural } from "./messages.ts"
+import { answer, CommandFailure, lasting, Painted } from "./messages.ts"
 import {
   checkTables,
   isForbidden,

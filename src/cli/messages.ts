@@ -59,5 +59,3 @@ export const lasting = (millis: number): string => {
   const [first = "0ms", second] = Duration.format(Duration.millis(rounded)).split(" ")
   return second === undefined ? first : `${first} ${second}`
 }
-
-export const plural = (n: number, one: string, many = `${one}s`): string => `${n} ${n === 1 ? one : many}`

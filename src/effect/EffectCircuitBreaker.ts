@@ -97,9 +97,9 @@ const toTransitions = (event: Transition): ReadonlyArray<Effects.Transition> => 
 const transitionCapacity = 4_096
 
 /**
- * Effect's service for the circuits of a name. Each key has its own circuit. The policy is that of the name in the context that builds the layer, with
- * the overrides in `policy`. Neither the store nor a classifier that dies can fail a call. `transitions` ends when the scope of the layer
- * closes. Throws a `RangeError` that names the invalid option.
+ * Provides Effect's service. Each key has its own circuit under `name`. The layer reads the policy of `name` from the context that builds
+ * the layer, and `policy` overrides its fields. Neither the store nor a classifier that dies can fail a call. `transitions` ends when the
+ * scope of the layer closes. Throws a `RangeError` that names the invalid option.
  *
  * @category layers
  */

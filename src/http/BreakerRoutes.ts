@@ -49,7 +49,7 @@ export interface Options {
   readonly breakers?: `/${string}` | undefined
   /**
    * The names of circuits that this process cannot work without. While one of them is not healthy, `/health` responds with 503. Default:
-   * none, as an open circuit usually means that another service is down, and taking this process out of service does not help.
+   * no circuit, because an open circuit usually means that another service is down, and taking this process out of service does not help.
    */
   readonly critical?: ReadonlyArray<string> | undefined
   /** Whether to report each circuit with its key. Default: `false`, one entry for all circuits of a name. */
@@ -86,7 +86,7 @@ const downSince = ({ outage }: Inspection): number => outage?.since ?? Infinity
 const isWorse = (one: Inspection, than: Inspection): boolean =>
   one.state === than.state ? downSince(one) < downSince(than) : severity(one.state) < severity(than.state)
 
-/** The circuit in the worst state. Among circuits in the same state, it is the circuit with the longest outage. */
+/** The circuit in the worst state. If several circuits are in that state, the circuit with the longest outage. */
 const worst = (circuits: NonEmptyReadonlyArray<Inspection>): Inspection =>
   circuits.reduce((bad, one) => (isWorse(one, bad) ? one : bad))
 

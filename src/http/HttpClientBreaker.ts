@@ -20,8 +20,9 @@
  * open._tag === "CircuitOpen" && open.key // => "https://example.com"
  * ```
  *
- * In a pipe, put the breaker before retries such as `HttpClient.retryTransient`, so that it counts each attempt and an open circuit ends the
- * attempts. It classifies a response by its status and headers. With `body: true`, a body that breaks off later is also a Failure.
+ * In a pipe, put the breaker before retries such as `HttpClient.retryTransient`. The breaker then counts each attempt, and an open circuit
+ * ends the attempts. The breaker classifies a response by its status and headers. With `body: true`, a body that breaks off later is also a
+ * Failure.
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -157,8 +158,8 @@ const withBody = (response: HttpClientResponse.HttpClientResponse, permit: Call)
   hasBody(response) ? counted(response, (end, restore) => permit.settle(end, restore)) : undefined
 
 /**
- * Protects the requests of a client with circuits. Requests keep their errors, and can also fail with `CircuitOpen`. Throws a `RangeError` that names the
- * invalid option.
+ * Protects the requests of a client with circuits. Requests keep their errors, and can also fail with `CircuitOpen`. Throws a `RangeError`
+ * that names the invalid option.
  *
  * @category combinators
  */

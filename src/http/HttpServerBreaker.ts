@@ -140,7 +140,7 @@ export interface Options<in E, out R = never> {
    * does not read the headers.
    *
    * At the deadline, the breaker interrupts the handler and responds with 504. If a retry in the handler has given up, a response with status
-   * 5xx has the header `x-envoy-overloaded`, so that the caller does not repeat the call once more.
+   * 5xx has the header `x-envoy-overloaded`, so that the caller does not retry the request.
    */
   readonly deadline?: boolean | DeadlineOptions | undefined
   /**
@@ -327,8 +327,8 @@ const provide = <A, E, R>(
   Effect.provideService(Effect.provideService(self, BreakerStore, store), Policies, policies)
 
 /**
- * {@link protect} with the store and the policies from the construction of the router, so that requests need not provide them. If a handler
- * has its own store, it keeps that store.
+ * Protects handlers as {@link protect} does. It reads the store and the policies when the router is built, so that requests need not provide
+ * them. A handler with its own store keeps that store.
  */
 const built = (operation: string, name: string, options: RoutesOptions<unknown> | undefined) => {
   const { exempt, ...others } = decodeOptions(operation, { ...fields, exempt: exemptField }, options)

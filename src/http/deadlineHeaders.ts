@@ -12,8 +12,8 @@ import { leftOf, until } from "../resilience/deadlines.ts"
 import { type CallDeadline, deadlineOf, isDeadlineExceeded } from "../shapes/currentDeadline.ts"
 
 /*
- * These are headers of Envoy, because proxies and meshes that are based on Envoy set, forward and respect them. A header has the remaining
- * time and not a date, so that the clocks of two machines need not agree.
+ * Envoy defines these headers. Proxies and meshes that are built on Envoy set, forward and obey them. The timeout header has the remaining
+ * time and not a date, because the clocks of two machines can differ.
  */
 
 /** The remaining time for the request in milliseconds. */

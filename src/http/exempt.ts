@@ -15,7 +15,7 @@ const operational: ReadonlySet<string> = new Set([
   "/metrics"
 ])
 
-/** The paths of the `BreakerRoutes` and the `Dashboard` of each store. A path that ends with `/*` stands for all paths below it. */
+/** The paths of the `BreakerRoutes` and the `Dashboard` of each store. A path that ends with `/*` matches all paths below it. */
 const routes = new WeakMap<object, Set<string>>()
 
 /** Exempts a path from the breakers of a store. A path that ends with `/*` exempts all paths below it. */

@@ -28,14 +28,14 @@ const addRoute = <E, R>(route: HttpRouter.Route<E, R>, onPath: (path: string) =>
     return Effect.tap(router.addAll(Object.assign(routes, { map })), () => Effect.sync(() => onPath(path)))
   })
 
-/** Adds a route that must respond while breakers reject all other routes: no breaker of the router rejects or counts it. */
+/** Adds a route that must respond even while breakers reject requests. The breakers of the router neither reject nor count its requests. */
 export const addExempt = <E>(
   store: object,
   method: "GET" | "*",
   path: `/${string}`,
   answer: Effect.Effect<HttpServerResponse.HttpServerResponse, E, HttpServerRequest.HttpServerRequest>
 ) => {
-  // A breaker outside the router knows the URL of a request, but not its route. So a parameter at the end of the path exempts all paths below.
+  // A breaker outside the router knows the URL of a request, but not its route. If the path ends with a parameter, exempt all paths below.
   const exempted = (path: string) => exemptRoute(store, path.replace(/\/:\w+$/, "/*"))
   const known = Effect.tap(HttpRouter.RouteContext, ({ route }) => Effect.sync(() => exempted(route.path)))
   const handler = Effect.andThen(known, Effect.map(answer, silent))

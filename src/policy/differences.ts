@@ -1,10 +1,11 @@
 import * as Duration from "effect/Duration"
+import { plural } from "../core/plural.ts"
 import { show } from "../core/printable.ts"
 import type { Trip } from "../core/Trip.ts"
 import type { Over } from "../core/Window.ts"
 import { defaults, type Policy } from "./policy.ts"
 
-/** A field of a policy, as written in code, and its value in words. */
+/** A field of a policy, with its name in code, and its value in words. */
 export interface PolicyDifference {
   readonly name: string
   readonly value: string
@@ -18,23 +19,23 @@ const overText = (over: Over): string =>
 const rateText = (
   what: string,
   one: { readonly threshold: number; readonly minimumCalls: number; readonly over: Over }
-) => `${Number((one.threshold * 100).toFixed(2))} % ${what} of at least ${one.minimumCalls} calls ${overText(one.over)}`
+) =>
+  `${Number((one.threshold * 100).toFixed(2))} % ${what} of at least ${plural(one.minimumCalls, "call")} ${overText(one.over)}`
 
-/** A trip in words. */
 const tripText = (trip: Trip): string => {
   switch (trip._tag) {
     case "Consecutive":
-      return `${trip.failures} failures in a row`
+      return `${plural(trip.failures, "failure")} in a row`
     case "FailureRate":
       return rateText("failures", trip)
     case "SlowRate":
       return rateText("slow", trip)
     case "Failures":
-      return `${trip.atLeast} failures ${overText(trip.over)}`
+      return `${plural(trip.atLeast, "failure")} ${overText(trip.over)}`
     case "Weighted":
       return `failures weighing ${trip.atLeast} ${overText(trip.over)}`
     case "Stuck":
-      return `${trip.calls} calls running for ${millisText(trip.olderThanMillis)}`
+      return `${plural(trip.calls, "call")} running for ${millisText(trip.olderThanMillis)}`
     case "Any":
     case "All":
       return trip.trips.map(tripText).join(trip._tag === "Any" ? ", or " : ", and ")
@@ -55,9 +56,10 @@ const valueText = (name: keyof Policy, policy: Policy): string => {
   return typeof value === "string" ? value : show(value)
 }
 
-/** The longest value. */
+/** Longer values are cut to this length. */
 const longest = 120
 
+/** Policies never change, and each digest needs the differences again. */
 const computed = new WeakMap<Policy, ReadonlyArray<PolicyDifference>>()
 
 const compute = (policy: Policy): ReadonlyArray<PolicyDifference> =>
@@ -70,7 +72,7 @@ const compute = (policy: Policy): ReadonlyArray<PolicyDifference> =>
     ]
   })
 
-/** The fields of a policy that differ from the default, in words. */
+/** The fields that differ from the default policy. */
 export const differences = (policy: Policy): ReadonlyArray<PolicyDifference> => {
   const known = computed.get(policy)
   if (known !== undefined) return known

@@ -64,9 +64,9 @@ export interface Input {
   /** How long after a close only a growing share of the calls runs, from a tenth to all. Not with a `limit`. Default: no ramp. */
   readonly ramp?: Duration.Input | undefined
   /**
-   * Adapts how many calls may be in flight at once, so that an overloaded dependency gets no more calls than it can answer. Calls in
-   * excess of the limit are rejected with the reason `Limited`. There is no limit until there is evidence of overload: timeouts, status 429
-   * or 503, or lateness. After a close, the limit begins with `probes`. `true` has the defaults of both fields. Default: `false`.
+   * Limits the calls in flight, and adapts the limit to the load that the dependency can handle. Calls in excess of the limit are rejected
+   * with the reason `Limited`. The limit begins after evidence of overload: timeouts, status 429 or 503, or lateness. After a close, the
+   * limit begins with `probes`. `true` has the defaults of both fields. Default: `false`.
    *
    * - `objective`: a success that takes longer counts as late. Default: 5 times the usual duration, and lateness alone begins no limit.
    * - `max`: at most this many calls in flight at any time. Default: no fixed bound.

@@ -37,7 +37,7 @@ export interface DirectCircuits {
   readonly run: (effect: Effect.Effect<void>) => Promise<Exit.Exit<void, unknown>>
 }
 
-/** The options of a breaker whose calls need no fiber. */
+/** The decoded options of a breaker, if its calls need no fiber. */
 export interface Direct {
   readonly subject: Subject
   readonly timeoutMillis: number
@@ -105,7 +105,7 @@ export const callDirectly = (
   if (delay !== undefined || signal !== undefined) {
     return new BoundedCall(direct, circuits, args, signal, permit, context).wait(made)
   }
-  // Only the function can end the call.
+  // Without a timeout or a signal, only the function can end the call.
   return afterwards(
     made,
     (value) => answered(circuits, permit, value),

@@ -54,7 +54,7 @@ const policyField = (name: keyof Policy, toInput?: Field<unknown>): OptionalFiel
     }
   })
 
-/** Replaces the module `Trip`, which Effect code uses, by the functions of `trip` in the text of a problem. */
+/** Rewrites a message for users of this module: Effect code writes `Trip.consecutive`, and code with promises writes `trip.consecutive`. */
 const inWordsOfThisModule = ({ message, path }: Problem): Problem => ({
   path,
   message: message.replace("a trip such as Trip.", "a trip such as trip.")
@@ -111,7 +111,7 @@ const keyPolicyFields = {
   enabled: optional(enabledField)
 } satisfies FieldsOf<KeyPolicy>
 
-/** For the same object, the function returns the same policy, because the engine identifies a policy by its object. */
+/** If `keys` returns the same object again, the function returns the same policy, because the engine compares policies by identity. */
 const keysFunction = (keys: (key: string) => unknown) => {
   const known = new WeakMap<object, BreakerPolicy.KeyInput>()
   return (key: string): BreakerPolicy.KeyInput | undefined => {
@@ -213,7 +213,6 @@ const bulkheadFields = {
   holdUntil: optional(word("settled"))
 } satisfies FieldsOf<NonNullable<Protection<never, unknown>["bulkhead"]>>
 
-/** The options of a protected function. */
 export const protectionFields = {
   timeout: optional(orFalse(positiveMillis)),
   retry: optional(retryField),
@@ -273,12 +272,11 @@ const redisField: Field<RedisUrlOptions> = {
       : { url: urlField.decode(input, path, problems) }
 }
 
-/** The options of the store of a manager or a breaker. */
 export const storeFields = {
   redis: optional(redisField),
   ...ofMemory,
   log: optional(functionField)
 }
 
-/** The options of a breaker with a store of its own. */
+/** The fields of `createBreaker`, `wrap` and `protect`, which can make a store. */
 export const breakerFields = { name: optional(text), ...storeFields, ...protectionFields }

@@ -249,13 +249,11 @@ export interface ManagerOptions extends StoreOptions {
  * @category constructors
  */
 export const createManager = (options: ManagerOptions = {}): Manager =>
-  // The manager does not keep the types of functions. `register` returns a breaker with the types of its function.
-  asConfigurationError(
-    () => new PlainManager(decodeOptions("createManager", managerFields, options))
-  ) as unknown as Manager
+  // `PlainManager` does not keep the types of functions: its methods return a `PlainBreaker`.
+  asConfigurationError(() => new PlainManager(decodeOptions("createManager", managerFields, options))) as Manager
 
 /**
- * The options of {@link createBreaker}: the protection of the function, the name and the store of the circuits.
+ * Configures the protection of a function, and the name and the store of its circuits.
  *
  * @category options
  */
@@ -281,7 +279,7 @@ export const createBreaker = <Args extends ReadonlyArray<unknown>, A>(
   options: CreateOptions<Args, A> = {}
 ): Breaker<Args, A> & Owner => {
   const [manager, breaker] = aloneWith("createBreaker", fn, options)
-  // The manager does not keep the types of `fn`.
+  // `PlainBreaker` does not keep the types of `fn`.
   return owned(breaker, manager) as unknown as Breaker<Args, A> & Owner
 }
 
@@ -313,7 +311,7 @@ export const wrap: {
 }
 
 /**
- * The options of {@link protect}: those of {@link createBreaker}, and a manager.
+ * Configures the protection of a method, as {@link CreateOptions} does for a function, and the manager.
  *
  * @category options
  */
@@ -347,9 +345,12 @@ export const protect = (options?: MethodOptions) => {
     context: { readonly kind: "method"; readonly name: string | symbol }
   ): F => {
     const { name = String(context.name), ...others } = own
-    // The types of `method` are not known where it is wrapped.
-    if (manager === undefined) return wrapped(alone("protect", method, { name, ...others })[1]) as unknown as F
-    return asConfigurationError(() => wrapped(manager.add("protect", name, method, others))) as unknown as F
+    const breaker =
+      manager === undefined
+        ? alone("protect", method, { name, ...others })[1]
+        : asConfigurationError(() => manager.add("protect", name, method, others))
+    // `PlainBreaker` does not keep the type of `method`.
+    return wrapped(breaker) as unknown as F
   }
 }
 

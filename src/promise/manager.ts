@@ -171,7 +171,6 @@ export class PlainBreaker {
     return failed(error, fallback, args)
   }
 
-  /** The time limit of a probe with this key. */
   private probeTimeoutMillis(key: string | undefined): number {
     const { circuits } = this.home
     const { inline } = this.checked.subject

@@ -121,7 +121,7 @@ const steps = (iterator: StreamSteps, ended: Ended): StreamSteps => {
     }
     return [[name, step] as const]
   })
-  // The type of `fromEntries` does not know the names: the object has the methods of `iterator`, and always `next`.
+  // `Object.fromEntries` loses the names of the methods. The object has the methods of `iterator`, which always include `next`.
   return Object.fromEntries(watched) as unknown as StreamSteps
 }
 

@@ -27,7 +27,7 @@ export const trip: {
     predicate: (seen: Seen) => boolean,
     options?: { readonly over?: number | string }
   ) => Trip
-  // `Trip` has no fields in the types of this module, which do not refer to types of Effect.
+  // The `Trip` of this module has no fields, because its types do not refer to types of Effect.
 } = Trips as never
 
 /**

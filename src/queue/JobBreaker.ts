@@ -68,7 +68,7 @@ export interface Delays {
 }
 
 /**
- * How to return a job to its queue, and with which delay.
+ * Configures how a rejected job returns to its queue.
  *
  * @category options
  */
@@ -86,7 +86,7 @@ const delayFields = {
   jitter: optional(shareOrZero)
 }
 
-/** The delay of a returned job. `times` is the number of earlier returns, if known: each doubles the delay. */
+/** Computes the delay of a returned job. `times` is the number of earlier returns, if known. Each earlier return doubles the delay. */
 type DelayOf = (rejection: CircuitOpen, times?: number) => Effect.Effect<Duration.Duration>
 
 const delaying = (operation: string, delays: Decoded<typeof delayFields>): DelayOf => {
@@ -113,7 +113,7 @@ const handingBack = (operation: string, { release, ...delays }: Decoded<typeof h
 /**
  * Returns a job to its queue if a circuit inside the job rejects a call.
  *
- * If a probe times out, the job still fails with `CircuitOpen`, because it has already started.
+ * If a probe times out, the job still fails with `CircuitOpen`, because the job has already started.
  *
  * @category combinators
  */
@@ -244,9 +244,9 @@ const nextId = (id: string): { readonly id: string; readonly times: number } => 
 }
 
 /**
- * A circuit for each job, which is known only after the job is claimed. A rejected job is offered again with a delay, and the claimed copy
- * completes, so that other jobs can run. If the job has already failed, or the offer fails, the job is given back unchanged instead, and
- * keeps its attempts.
+ * Takes jobs of different circuits: only a claimed job has a known circuit. A worker offers a rejected job again with a delay, and completes
+ * the claimed copy, so that other jobs can run. If the job has already failed, or the offer fails, the worker gives the job back unchanged,
+ * and the job keeps its attempts.
  */
 const takeKeyed = (queue: Queue, { delayOf, f, of }: Taking, keyOf: (job: unknown) => unknown): AnyEffect => {
   const offerAgain = (value: unknown, id: string, open: CircuitOpen): AnyEffect => {
@@ -337,7 +337,7 @@ export const take = <Job, RQ, A, E, R, R2 = never>(
   const { key, ...given } = decodeOptions(operation, takeFields, options)
   const of = toSubject(operation, name, typeof key === "function" ? given : { ...given, key })
   const taking: Taking = { of, delayOf: delaying(operation, given), f: f as JobHandler }
-  // The code below only passes elements of the queue to `f` and back to the queue, so it does not need their type.
+  // `takeOne` and `takeKeyed` only pass elements of the queue to `f` and back to the queue, so they do not need the type of the elements.
   const jobs = queue as unknown as Queue
   return (typeof key === "function" ? takeKeyed(jobs, taking, key) : takeOne(jobs, taking)) as Effect.Effect<A, E>
 }

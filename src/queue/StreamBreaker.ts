@@ -50,7 +50,7 @@ const fields = {
 
 /**
  * `Stream.mapEffect` under a circuit. If the circuit, or another circuit inside `f`, rejects an element, the element waits without limit
- * and is tried again. Meanwhile, the stream pulls at most `concurrency` elements. It notices the end of the source while elements wait.
+ * and is tried again. Meanwhile, the stream pulls at most `concurrency` elements, and it notices the end of the source.
  *
  * ```ts
  * import { Effect, pipe, Stream } from "effect"

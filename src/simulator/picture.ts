@@ -1,4 +1,5 @@
 import type * as Circuit from "../core/Circuit.ts"
+import { plural } from "../core/plural.ts"
 import { type Row, toSvg } from "./chart.ts"
 import type { Report } from "./report.ts"
 import { escape } from "./shapes.ts"
@@ -8,7 +9,7 @@ const seconds = (millis: number): string => `${(millis / 1_000).toFixed(1)} s`
 const caption = ({ failed, flaps, lost, openings, outages, rejected }: Report): string => {
   const [outage] = outages
   const calls = `${failed} failed, ${rejected} rejected (${lost} needlessly)`
-  const moves = `${openings} ${openings === 1 ? "opening" : "openings"}${flaps === 0 ? "" : `, ${flaps} needless`}`
+  const moves = `${plural(openings, "opening")}${flaps === 0 ? "" : `, ${flaps} needless`}`
   if (outage === undefined) return `${calls}; ${moves}`
   const { timeToOpen, timeToRecover } = outage
   const opened = timeToOpen === undefined ? "not open in the outage" : `open after ${seconds(timeToOpen)}`

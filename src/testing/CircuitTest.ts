@@ -32,6 +32,7 @@ import * as CircuitBreaker from "../breaker/CircuitBreaker.ts"
 import { targetFields } from "../breaker/options.ts"
 import type * as Circuit from "../core/Circuit.ts"
 import { decodeOptions } from "../core/fields.ts"
+import { plural } from "../core/plural.ts"
 import { printable, printableCircuit } from "../core/printable.ts"
 import type { BreakerEvent, Transition } from "../shapes/BreakerEvent.ts"
 
@@ -66,8 +67,8 @@ const describe = ({
 }: CircuitBreaker.Inspection): string => {
   const { calls, failures, rejected, successes } = totals
   return [
-    `${calls} ${calls === 1 ? "call" : "calls"}: ${successes} succeeded, ${failures} failed, ${streak} in a row; ${inFlight} running; ${rejected} rejected`,
-    `${openings} ${openings === 1 ? "opening" : "openings"}; retry after ${Duration.format(retryAfter)}; decided by ${scope === "local" ? "this process" : "the fleet"}`,
+    `${plural(calls, "call")}: ${successes} succeeded, ${failures} failed, ${streak} in a row; ${inFlight} running; ${rejected} rejected`,
+    `${plural(openings, "opening")}; retry after ${Duration.format(retryAfter)}; decided by ${scope === "local" ? "this process" : "the fleet"}`,
     ...(cause === undefined ? [] : [`${cause.why}: ${cause.detail}`])
   ]
     .map((line) => `  ${line}`)

@@ -73,7 +73,7 @@ export interface Case {
 }
 
 /**
- * The options of a run of the suite.
+ * Configures a run of the suite.
  *
  * @category models
  */

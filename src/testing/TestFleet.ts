@@ -55,7 +55,7 @@ export type { Operation } from "./trouble.ts"
 export { StoreTrouble as Trouble } from "./trouble.ts"
 
 /**
- * The options of one process.
+ * Configures one process.
  *
  * @category options
  */

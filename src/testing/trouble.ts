@@ -31,7 +31,7 @@ export class StoreTrouble {
   now: "none" | "hang" | "fail" | "die" | "throw" | "lost" | "twice" = "none"
   /** The operations that `now` affects. Empty: all operations. */
   only: ReadonlyArray<Operation> = []
-  /** The delay of each operation in milliseconds. Half of it passes before the store carries the operation out, and half after that. */
+  /** The delay of each operation in milliseconds. Half of the delay passes before the store executes the operation, and half after that. */
   slow = 0
   /** Whether announcements are lost. */
   deaf = false

@@ -52,7 +52,10 @@ export const open = (
 
 const axeSource = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8")
 
-/** The problems that axe finds, or only those with one of these impacts, such as "serious". The content security policy of the page forbids a script element for axe, so its source is evaluated. */
+/**
+ * The problems that axe finds, or only problems with these impacts, such as "serious". The content security policy of the page forbids a
+ * script element for axe, so the browser evaluates the source of axe.
+ */
 export const axe = (page: Page, impacts?: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<string>> =>
   Effect.promise(async () => {
     await page.evaluate(axeSource)

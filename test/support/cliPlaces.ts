@@ -138,7 +138,7 @@ export const startServers = () => {
       }
     } satisfies Servers,
     place,
-    /** A place whose tables exist. */
+    /** Makes a place with its tables. */
     ready: (kind: Kind) => Effect.tap(place(kind), ({ outside }) => Effect.orDie(listed(outside)))
   }
 }

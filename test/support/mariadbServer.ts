@@ -10,7 +10,7 @@ export type MariadbServer = OwnServer
 const settings = (folder: string) => [
   "--no-defaults",
   `--datadir=${join(folder, "data")}`,
-  // A server that starts deletes all temporary tables in this folder, also those of another server.
+  // When a server starts, it deletes all temporary tables in this folder, even the tables of other servers.
   `--tmpdir=${folder}`,
   "--innodb-log-file-size=8M",
   "--innodb-buffer-pool-size=32M",

@@ -2,7 +2,7 @@ import { Clock, Effect, Exit, Fiber, Random } from "effect"
 import { TestClock } from "effect/testing"
 import { type BreakerPolicy, BreakerStore, CircuitPool } from "effect-fuse"
 
-/** The behavior of a replica for calls that begin at a given second: a factor for the duration, and the share of failures. */
+/** How slow a replica is, as a factor, and its share of failures, for calls that begin at a given second. */
 export interface Replica {
   readonly slow?: (seconds: number) => number
   readonly fails?: (seconds: number) => number

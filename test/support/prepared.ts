@@ -1,7 +1,7 @@
 import { beforeAll, beforeEach } from "vitest"
 import { LeftOut } from "./servers.ts"
 
-/** Prepares what all tests of a file share. If that needs a server that this run leaves out, its tests are left out. */
+/** Runs `prepare` before the tests of a file. If `prepare` needs a server that this run leaves out, it skips the tests. */
 export const prepared = (prepare: () => Promise<void>, timeout: number): void => {
   let leftOut: LeftOut | undefined
   beforeAll(async () => {

@@ -208,19 +208,16 @@ export const copyOf = (sql: sqlFleet.Connection): Effect.Effect<Effect.Effect<vo
     return Effect.orDie(sqlFleet.transaction(sql, restore))
   })
 
-interface Row extends Record<string, AttributeValue> {
-  readonly pk: AttributeValue
-  readonly sk: AttributeValue
-}
+type Item = Record<"pk" | "sk", AttributeValue> & Record<string, AttributeValue>
 
-/** The same for a table of DynamoDB. */
+/** Copies a table of DynamoDB. The effect that it returns restores the copy. */
 export const copyOfTable = ({ client }: DynamoPlace): Effect.Effect<Effect.Effect<void>> => {
   const all = Effect.map(
     Effect.promise(() => client.send(new ScanCommand({ TableName: circuitsTable, ConsistentRead: true }))),
-    ({ Items = [] }): ReadonlyArray<Row> => Items
+    ({ Items = [] }): ReadonlyArray<Item> => Items
   )
-  const each = (rows: ReadonlyArray<Row>, command: (row: Row) => unknown) =>
-    Effect.forEach(rows, (row) => Effect.promise(() => client.send(command(row))), { discard: true })
+  const each = <A>(items: ReadonlyArray<A>, command: (item: A) => unknown) =>
+    Effect.forEach(items, (item) => Effect.promise(() => client.send(command(item))), { discard: true })
   return Effect.map(all, (saved) =>
     Effect.gen(function* () {
       yield* each(yield* all, ({ pk, sk }) => new DeleteItemCommand({ TableName: circuitsTable, Key: { pk, sk } }))

@@ -17,7 +17,7 @@ export class Users extends RpcGroup.make(...procedures) {}
 /** The same group, with the middleware. */
 export class GuardedUsers extends RpcGroup.make(...procedures).middleware(RpcServerBreaker.Middleware) {}
 
-/** The default handlers, with replacements for some of them. */
+/** Handlers of all procedures. `some` replaces handlers. */
 export const usersWith = (some: Partial<RpcGroup.HandlersFrom<RpcGroup.Rpcs<typeof Users>>>) =>
   Users.toLayer({
     GetUser: ({ id }) => Effect.succeed(`user ${id}`),

@@ -24,10 +24,10 @@ export const scenario = <E>(
 export const executionId = Order.executionId({ id: "1" })
 const poll = Effect.flatMap(executionId, (id) => Order.poll(id))
 
-/** Lets the fibers run until they wait. The asynchronous functions of Web Crypto compute the ids of executions. */
+/** Lets the fibers run until they wait. Web Crypto computes the ids of executions asynchronously, so `Effect.yieldNow` is not enough. */
 const settled = Effect.promise(() => new Promise<void>((resolve) => setImmediate(resolve)))
 
-/** Begins an execution, and returns once the execution waits or ends. The fiber returns the exit. */
+/** Begins an execution, and returns when the execution waits. The result of the fiber is the exit of the execution. */
 export const begin = (id = "1") =>
   Effect.gen(function* () {
     yield* Order.execute({ id }, { discard: true })

@@ -2,7 +2,7 @@ import { Clock, Effect, Layer, Schema } from "effect"
 import { Activity, Workflow, type WorkflowEngine } from "effect/workflow"
 import { CircuitOpen } from "effect-fuse"
 
-/** A workflow. The payload identifies an execution. */
+/** A workflow. The payload identifies the execution. */
 export const Order = Workflow.make("Order", {
   payload: { id: Schema.String },
   idempotencyKey: ({ id }) => id,
@@ -12,7 +12,7 @@ export const Order = Workflow.make("Order", {
 
 type OrderError = typeof Order.errorSchema.Type
 
-/** The implementation of the workflow, and the number of runs that have begun. */
+/** A layer that registers the workflow with this body, and a counter of the runs that began. */
 export const defined = <E extends OrderError, R>(body: Effect.Effect<string, E, R>, runs = { count: 0 }) => ({
   runs,
   layer: Order.toLayer(() =>
@@ -23,7 +23,7 @@ export const defined = <E extends OrderError, R>(body: Effect.Effect<string, E, 
   )
 })
 
-/** Registers the implementation of the workflow. Returns the number of runs that have begun. */
+/** Registers the workflow with this body. Returns a counter of the runs that began. */
 export const define = <E extends OrderError, R>(
   body: Effect.Effect<string, E, R | WorkflowEngine.WorkflowInstance>
 ) => {
@@ -31,7 +31,7 @@ export const define = <E extends OrderError, R>(
   return Effect.as(Layer.build(layer), runs)
 }
 
-/** An activity that records the start and the attempt of each call. `answer` is its result. */
+/** An activity that records when each call began, and the attempt, and then runs `answer`. */
 export const recorded = <E extends OrderError = never, R = never>(
   answer: Effect.Effect<string, E, R> = Effect.succeed("charged")
 ) => {
@@ -39,7 +39,7 @@ export const recorded = <E extends OrderError = never, R = never>(
   const activity = Activity.make({
     name: "charge",
     success: Schema.String,
-    // The schemas of an activity do not need to include `CircuitOpen`.
+    // `E` can contain `CircuitOpen`: `ActivityBreaker` adds that error to this schema.
     error: Schema.String as unknown as Schema.Codec<E, unknown>,
     execute: Effect.gen(function* () {
       calls.push({ at: yield* Clock.currentTimeMillis, attempt: yield* Activity.CurrentAttempt })

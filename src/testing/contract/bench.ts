@@ -27,7 +27,7 @@ import {
 /** What a store did, and what it should have done. */
 export class Miss extends Data.TaggedError("Miss")<{ readonly expected: string; readonly actual: string }> {}
 
-/** One requirement of the contract, and an effect that fails if the store does not meet it. */
+/** One requirement of the contract, and an effect that tests it. The effect fails if the store does not meet the requirement. */
 export interface Trial {
   readonly name: string
   readonly test: (bench: Bench) => Effect.Effect<void, Miss, Scope.Scope>
@@ -144,7 +144,7 @@ export class Bench {
     return Math.min(...this.handles.map(({ longestCircuit = Infinity }) => longestCircuit))
   }
 
-  /** A new name. */
+  /** A unique name that begins with `what`. */
   name(what: string): string {
     return `${what}-${globalThis.crypto.randomUUID()}`
   }
