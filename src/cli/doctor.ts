@@ -6,107 +6,35 @@ import * as Circuit from "../core/Circuit.ts"
 import { plural } from "../core/plural.ts"
 import { printable } from "../core/printable.ts"
 import * as Operator from "../operator/Operator.ts"
-import { toNumber } from "../sql/database.ts"
 import * as migrations from "../sql/migrations.ts"
 import { circuitId, toBody } from "../store/codec.ts"
 import type { Exchange, SharedStore } from "../store/SharedStore.ts"
 import { processName } from "./actor.ts"
 import { asked } from "./circuits.ts"
+import { checkTables } from "./databaseServer.ts"
+import { type Finding, fail, noAdvice, ok, orElse, warn } from "./findings.ts"
 import { answer, CommandFailure, lasting, Painted } from "./messages.ts"
-import {
-  checkTables,
-  isForbidden,
-  type OpenedServer,
-  type Server,
-  storeOn,
-  whereTrail,
-  withDatabase,
-  withServer
-} from "./server.ts"
+import { whereTrail, withDatabase, withServer } from "./opening.ts"
+import { isForbidden, type OpenedServer, storeOn } from "./server.ts"
 import type { CommandSettings } from "./settings.ts"
 import { paint, type Screen, type Style, screen } from "./table.ts"
 
-/** The result of one check. A `warn` is possibly a problem; a `fail` must be fixed. */
-interface Finding {
-  readonly check: string
-  readonly status: "ok" | "warn" | "fail"
-  readonly said: string
-  readonly advice?: string
-}
-
-const ok = (check: string, said: string): Finding => ({ check, status: "ok", said })
-const warn = (check: string, said: string, advice: string): Finding => ({ check, status: "warn", said, advice })
-const fail = (check: string, said: string, advice: string): Finding => ({ check, status: "fail", said, advice })
-
-/** Turns the failure of a check into a finding, so that the other checks still run. */
-const orElse = (
-  asking: Effect.Effect<Finding, CommandFailure>,
-  otherwise: (failure: CommandFailure) => Finding
-): Effect.Effect<Finding> => Effect.catch(asking, (failure) => Effect.succeed(otherwise(failure)))
-
-const noAdvice = "Ignore this if the other checks pass."
 const noAnswerAdvice = "Find out why the server does not answer."
 
 // ---- The server -----------------------------------------------------------------------------------------------------
 
-const oldest = { Redis: 5, PostgreSQL: 12, SQLite: 3.35 } as const
-
-const infoOf = (text: string, field: string): string | undefined =>
-  new RegExp(`^${field}:(.*)$`, "m").exec(text)?.[1]?.trim()
-
-const versionOf = (server: Server): Effect.Effect<string, unknown> => {
-  if (server.kind === "Redis") {
-    return Effect.map(server.redis.send<string>("INFO", "server"), (info) => {
-      const valkey = infoOf(info, "valkey_version")
-      return valkey === undefined ? (infoOf(info, "redis_version") ?? "") : `${valkey} (Valkey)`
-    })
-  }
-  const { database } = server
-  const { sql } = database
-  const asking =
-    database.dialect === "pg" ? sql`SELECT current_setting('server_version') AS v` : sql`SELECT sqlite_version() AS v`
-  return Effect.map(database.rows(asking), ([row]) => String(row?.["v"] ?? ""))
-}
-
-const version = (opened: OpenedServer) => {
-  const { kind } = opened.server
-  const asking = Effect.map(opened.ask(versionOf(opened.server)), (text) => {
-    const isOld = Number.parseFloat(text) < oldest[kind]
-    return isOld
-      ? fail("version", `${kind} ${text}`, `Upgrade: ${kind} ${oldest[kind]} and later are tested.`)
-      : ok("version", `${kind} ${text}`)
-  })
-  return orElse(asking, ({ message }) => warn("version", `unknown: ${message}`, noAdvice))
-}
-
-/** The time of the server, in milliseconds since 1970. */
-const clockOf = (server: Server): Effect.Effect<number, unknown> => {
-  if (server.kind === "Redis") {
-    return Effect.map(
-      server.redis.send<ReadonlyArray<string>>("TIME"),
-      ([seconds, micros]) => Number(seconds) * 1_000 + Number(micros) / 1_000
-    )
-  }
-  const { database } = server
-  return Effect.map(database.rows(database.sql`SELECT ${database.now} AS t`), ([row]) => toNumber(row?.["t"]))
-}
-
 /** The tolerated difference of clocks. It affects only times that people read. */
 const tolerableMillis = 2_000
 
-const clock = (opened: OpenedServer) => {
-  const asking = Effect.gen(function* () {
-    const before = yield* Clock.currentTimeMillis
-    const theirs = yield* opened.ask(clockOf(opened.server))
-    const after = yield* Clock.currentTimeMillis
-    const off = theirs < before ? before - theirs : Math.max(0, theirs - after)
-    return off <= tolerableMillis
-      ? ok("clock", `equal to this machine's, within ${lasting(Math.max(1, off + after - before))}`)
-      : warn(
-          "clock",
-          `${lasting(off)} ${theirs < before ? "behind" : "ahead of"} this machine's`,
-          "Circuits work: the store uses only its own clock. Times in logs and in the trail differ: set up time synchronization."
-        )
+const clock = ({ ask, server }: OpenedServer) => {
+  const asking = Effect.map(ask(server.clockLead), ({ atLeast, atMost }) => {
+    const off = Math.max(0, atLeast, -atMost)
+    if (off > tolerableMillis) {
+      return warn("clock", `${lasting(off)} ${atLeast > 0 ? "ahead of" : "behind"} this machine's`, server.clockAdvice)
+    }
+    return atMost - atLeast === Infinity
+      ? warn("clock", "unknown: the answers have no time", noAdvice)
+      : ok("clock", `equal to this machine's, within ${lasting(Math.max(1, off + atMost - atLeast))}`)
   })
   return orElse(asking, ({ message }) => warn("clock", message, noAdvice))
 }
@@ -133,8 +61,6 @@ const latency = (store: SharedStore, opened: OpenedServer, circuit: string) => {
   })
   return orElse(asking, ({ message }) => fail("latency", message, adviceFor(message, opened)))
 }
-
-const canAnnounce = ({ kind }: Server): boolean => kind !== "SQLite"
 
 /** Checks that records, ballots and announcements work, with a circuit that no process uses. */
 const writing = (store: SharedStore, opened: OpenedServer, circuit: string) => {
@@ -176,7 +102,7 @@ const writing = (store: SharedStore, opened: OpenedServer, circuit: string) => {
     const ballot = yield* exchange({ ttl: 1_000, casts: [cast] })
     yield* exchange({})
     const again = Effect.andThen(Effect.sleep("200 millis"), announce)
-    const announced = canAnnounce(opened.server)
+    const announced = opened.server.announces
       ? yield* Effect.raceFirst(
           Effect.as(Deferred.await(heard), true),
           Effect.as(Effect.replicateEffect(again, 15, { discard: true }), false)
@@ -187,7 +113,7 @@ const writing = (store: SharedStore, opened: OpenedServer, circuit: string) => {
   })
   return Effect.map(Effect.result(Effect.scoped(asking)), (result): ReadonlyArray<Finding> => {
     if (result._tag === "Failure") {
-      return [fail("records", result.failure.message, rights[opened.server.kind])]
+      return [fail("records", result.failure.message, opened.server.rights)]
     }
     const { announced, sound } = result.success
     return [
@@ -213,14 +139,7 @@ const writing = (store: SharedStore, opened: OpenedServer, circuit: string) => {
 
 /** The advice for an error. If a right is denied, it lists the rights that the user needs. */
 const adviceFor = (message: string, { server }: OpenedServer): string =>
-  isForbidden(message) ? rights[server.kind] : noAnswerAdvice
-
-const rights = {
-  Redis:
-    "The user needs EVAL, EVALSHA, SCRIPT and TIME, the keys that begin with the prefix, and SUBSCRIBE and PUBLISH on the channel that begins with it.",
-  PostgreSQL: "The user needs SELECT, INSERT, UPDATE and DELETE on the tables.",
-  SQLite: "Make the file and its folder writable."
-} as const
+  isForbidden(message) ? server.rights : noAnswerAdvice
 
 const circuits = (store: SharedStore, opened: OpenedServer) => {
   const asking = Effect.map(
@@ -240,28 +159,7 @@ const circuits = (store: SharedStore, opened: OpenedServer) => {
         : ok("circuits", said)
     }
   )
-  return orElse(asking, ({ message }) => fail("circuits", message, rights[opened.server.kind]))
-}
-
-/** Checks that Redis does not evict records when its memory is full. */
-const memory = (opened: OpenedServer): Effect.Effect<ReadonlyArray<Finding>> => {
-  const { server } = opened
-  if (server.kind !== "Redis") return Effect.succeed([])
-  const asking = Effect.map(opened.ask(server.redis.send<string>("INFO", "memory")), (info) => {
-    const policy = infoOf(info, "maxmemory_policy") ?? "unknown"
-    const limited = infoOf(info, "maxmemory") !== "0"
-    return limited && policy.startsWith("allkeys")
-      ? warn(
-          "memory",
-          `${policy} of ${infoOf(info, "maxmemory_human") ?? "?"}`,
-          "A full Redis evicts circuits. Use noeviction, or a separate Redis."
-        )
-      : ok("memory", limited ? policy : "no limit")
-  })
-  return Effect.map(
-    orElse(asking, ({ message }) => warn("memory", message, noAdvice)),
-    (one) => [one]
-  )
+  return orElse(asking, ({ message }) => fail("circuits", message, opened.server.rights))
 }
 
 const trail = (settings: CommandSettings): Effect.Effect<ReadonlyArray<Finding>> =>
@@ -277,8 +175,8 @@ const examine = (settings: CommandSettings): Effect.Effect<ReadonlyArray<Finding
   withServer(settings, (opened) =>
     Effect.gen(function* () {
       const found: Array<Finding> = [ok("server", `${opened.server.label} answers`)]
-      found.push(yield* version(opened), yield* clock(opened), ...(yield* memory(opened)))
-      const made = yield* Effect.result(storeOn(opened, settings))
+      found.push(...(yield* opened.server.checks(opened.ask)), yield* clock(opened))
+      const made = yield* Effect.result(storeOn(opened))
       if (made._tag === "Failure") {
         found.push(fail("store", made.failure.message, made.failure.advice ?? noAnswerAdvice))
         return found

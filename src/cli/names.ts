@@ -4,14 +4,15 @@ import leven from "leven"
 import { shortId } from "../audit/trailRows.ts"
 import { printable } from "../core/printable.ts"
 import type * as Operator from "../operator/Operator.ts"
-import { defaultPrefix } from "../redis/store.ts"
 import type { Database } from "../sql/database.ts"
 import * as migrations from "../sql/migrations.ts"
 import { circuitId, fromCircuitId } from "../store/codec.ts"
 import type { SharedStore } from "../store/SharedStore.ts"
+import { checkTables } from "./databaseServer.ts"
 import type { CommandFailure } from "./messages.ts"
+import { withTrail } from "./opening.ts"
 import { overviewOn } from "./overview.ts"
-import { checkTables, type OnRedis, type OnSql, type OpenedServer, whereTrail, withDatabase } from "./server.ts"
+import type { OpenedServer } from "./server.ts"
 import type { CommandSettings } from "./settings.ts"
 
 // ---- Names ----------------------------------------------------------------------------------------------------------
@@ -24,49 +25,6 @@ const namesOf = (ids: ReadonlyArray<string>): ReadonlyArray<string> =>
     const found = fromCircuitId(id)
     return found === undefined ? [] : [found.name]
   })
-
-/** A scan of Redis looks at about this many keys per step, and takes at most this many steps. */
-const scanned = 1_000
-const mostScans = 100
-
-/** All that the steps of a scan find, up to {@link mostNames}. */
-const scan = (
-  { redis }: OnRedis,
-  command: readonly [name: string, ...args: ReadonlyArray<string>],
-  found: (items: ReadonlyArray<string>) => ReadonlyArray<string>
-): Effect.Effect<ReadonlyArray<string>, unknown> =>
-  Effect.gen(function* () {
-    const all: Array<string> = []
-    const [name, ...before] = command
-    let cursor = "0"
-    for (let step = 0; step < mostScans && all.length < mostNames; step++) {
-      const args = name === "SCAN" ? [cursor, ...before] : [...before, cursor]
-      const reply = redis.send<readonly [string, ReadonlyArray<string>]>(name, ...args, "COUNT", String(scanned))
-      const [next, items] = yield* reply
-      all.push(...found(items))
-      cursor = String(next)
-      if (cursor === "0") break
-    }
-    return all
-  })
-
-/** The names of all records and ballots under a prefix, also of records that are not listed. */
-const redisNames = (server: OnRedis, prefix: string): Effect.Effect<ReadonlyArray<string>, unknown> => {
-  const begin = `{${prefix}}:ballots:`
-  const pattern = `${begin.replaceAll(/[*?[\]\\]/g, "\\$&")}*`
-  const records = scan(server, ["HSCAN", `{${prefix}}:records`], (items) => items.filter((_, index) => index % 2 === 0))
-  const ballots = scan(server, ["SCAN", "MATCH", pattern], (keys) => keys.map((key) => key.slice(begin.length)))
-  return Effect.map(Effect.all([records, ballots]), (ids) => namesOf(ids.flat()))
-}
-
-const sqlNames = ({ database }: OnSql) => {
-  const { sql } = database
-  return Effect.map(
-    database.rows(sql`SELECT circuit FROM ${database.table("s")} UNION SELECT circuit FROM ${database.table("_ballots")}
-      LIMIT ${sql.literal(String(mostNames))}`),
-    (rows) => namesOf(rows.map((row) => String(row["circuit"])))
-  )
-}
 
 export const trailNames = (database: Database) => {
   const { sql } = database
@@ -112,19 +70,13 @@ export const knownNames = (
   name: string
 ): Effect.Effect<StoredNames> =>
   Effect.gen(function* () {
-    const { server } = opened
-    const prefix = settings.prefix._tag === "Some" ? settings.prefix.value : defaultPrefix
-    const inStore = opened.ask(server.kind === "Redis" ? redisNames(server, prefix) : sqlNames(server))
-    const inTrail = Effect.flatMap(whereTrail(settings), (where) =>
-      where === undefined
-        ? Effect.succeed([])
-        : withDatabase(settings, (trail) =>
-            Effect.matchEffect(checkTables(trail, migrations.ofTrail), {
-              // A database without the tables has no trail.
-              onFailure: () => Effect.succeed([]),
-              onSuccess: () => trail.ask(namesInTrail(trail.server.database, name))
-            })
-          )
+    const inStore = Effect.map(opened.ask(opened.server.circuits(mostNames)), namesOf)
+    const inTrail = withTrail(settings, opened, (trail) =>
+      Effect.matchEffect(checkTables(trail, migrations.ofTrail), {
+        // A database without the tables has no trail.
+        onFailure: () => Effect.succeed([]),
+        onSuccess: () => trail.ask(namesInTrail(trail.server.database, name))
+      })
     )
     const inDigests = yield* Effect.result(overviewOn(store, opened))
     const overview = inDigests._tag === "Success" ? inDigests.success : undefined
@@ -133,7 +85,7 @@ export const knownNames = (
     const results = [used, ...stored]
     return {
       overview,
-      names: new Set(results.flatMap((one) => (one._tag === "Success" ? one.success : []))),
+      names: new Set(results.flatMap((one) => (one._tag === "Success" ? (one.success ?? []) : []))),
       failures: results.flatMap((one) => (one._tag === "Failure" ? [one.failure] : []))
     }
   })

@@ -10,9 +10,10 @@ import { by } from "./actor.ts"
 import { asked, ending, overrideData, overrideText, toData } from "./circuits.ts"
 import { answer, CommandFailure, lasting } from "./messages.ts"
 import { didYouMean, knownNames } from "./names.ts"
+import { withStore } from "./opening.ts"
 import { confirm } from "./question.ts"
 import { record } from "./recording.ts"
-import { type OpenedServer, withStore } from "./server.ts"
+import type { OpenedServer } from "./server.ts"
 import type { CommandSettings } from "./settings.ts"
 
 /** The arguments of every command that changes a circuit. */

@@ -5,7 +5,8 @@ import * as Stream from "effect/Stream"
 import { type SharedStore, StoreError } from "../store/SharedStore.ts"
 import { operations } from "../store/wrapped.ts"
 import type { CommandFailure } from "./messages.ts"
-import { type OpenedServer, withStore } from "./server.ts"
+import { withStore } from "./opening.ts"
+import type { OpenedServer } from "./server.ts"
 import type { CommandSettings } from "./settings.ts"
 
 interface Current {

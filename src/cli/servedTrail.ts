@@ -9,7 +9,9 @@ import type { TransitionView } from "../dashboard/view.ts"
 import { states } from "../shapes/states.ts"
 import * as migrations from "../sql/migrations.ts"
 import { circuitId } from "../store/codec.ts"
-import { checkTables, type OnSql, type OpenedServer, whereTrail, withDatabase } from "./server.ts"
+import { checkTables } from "./databaseServer.ts"
+import { withTrail } from "./opening.ts"
+import type { DatabaseServer, OpenedServer } from "./server.ts"
 import type { CommandSettings } from "./settings.ts"
 
 /** The most transitions that one answer contains. */
@@ -31,7 +33,7 @@ const toView = (one: questions.Entry): ReadonlyArray<TransitionView> => {
   return [{ at, name: one.circuit, key, from, to, why, actor: bounded(one.actor, 100) }]
 }
 
-const read = (name: string, key: string | undefined) => (opened: OpenedServer<OnSql>) =>
+const read = (name: string, key: string | undefined) => (opened: OpenedServer<DatabaseServer>) =>
   Effect.gen(function* () {
     yield* checkTables(opened, migrations.ofTrail)
     const entries = yield* opened.ask(
@@ -41,19 +43,16 @@ const read = (name: string, key: string | undefined) => (opened: OpenedServer<On
   })
 
 /**
- * Returns a function that reads the latest transitions of a circuit from the trail, oldest first. The trail is in the database of the circuits, or in the database
- * that is configured in addition to Redis. The result is empty without a trail, or if the trail does not answer.
+ * Returns a function that reads the latest transitions of a circuit from the trail, oldest first. The result is empty without a trail, or if the trail does not answer.
  */
 export const servedTrail = (settings: CommandSettings, opened: () => OpenedServer) => {
   const kept = new Map<string, { readonly at: number; readonly found: ReadonlyArray<TransitionView> }>()
   const one = Semaphore.makeUnsafe(1)
   const ask = (name: string, key: string | undefined) =>
-    Effect.gen(function* () {
-      const { ask, failed, server } = opened()
-      if (server.kind !== "Redis") return yield* read(name, key)({ ask, failed, server })
-      if ((yield* whereTrail(settings)) === undefined) return []
-      return yield* withDatabase(settings, read(name, key))
-    }).pipe(Effect.orElseSucceed((): ReadonlyArray<TransitionView> => []))
+    Effect.suspend(() => withTrail(settings, opened(), read(name, key))).pipe(
+      Effect.map((found = []) => found),
+      Effect.orElseSucceed((): ReadonlyArray<TransitionView> => [])
+    )
   return (name: string, key: string | undefined): Effect.Effect<ReadonlyArray<TransitionView>> => {
     const id = circuitId(name, key)
     const answer = Effect.gen(function* () {

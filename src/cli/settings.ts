@@ -70,21 +70,28 @@ export const root = Command.make("effect-fuse").pipe(
     redis: Flag.Redacted("redis").pipe(
       Flag.withMetavar("URL"),
       Flag.withDescription(
-        "The Redis with the circuits: redis://host:6379. Default: REDIS_URL or REDIS_HOST, unless --database is given"
+        "The Redis with the circuits: redis://host:6379. Default: REDIS_URL or REDIS_HOST, unless another store is given"
+      ),
+      Flag.optional
+    ),
+    dynamo: Flag.String("dynamo").pipe(
+      Flag.withMetavar("TABLE"),
+      Flag.withDescription(
+        "The DynamoDB table with the circuits, by its name or its ARN. AWS_REGION, AWS_PROFILE and so on say how to reach it. Default: CIRCUITS_TABLE, unless another store is given"
       ),
       Flag.optional
     ),
     database: Flag.Redacted("database").pipe(
       Flag.withMetavar("URL"),
       Flag.withDescription(
-        "The database with the trail, and with the circuits unless --redis is given: postgres://host/name, sqlite:file. Default: DATABASE_URL"
+        "The database with the trail, and with the circuits unless --redis or --dynamo is given: postgres://host/name, sqlite:file. Default: DATABASE_URL"
       ),
       Flag.optional
     ),
     prefix: Flag.String("prefix").pipe(
       Flag.withMetavar("TEXT"),
       Flag.withDescription(
-        "The prefix of the store. Default: EFFECT_FUSE_PREFIX, otherwise effect-fuse in Redis and circuit_breaker in a database"
+        "The prefix of the store. Default: EFFECT_FUSE_PREFIX, otherwise effect-fuse in Redis and DynamoDB and circuit_breaker in a database"
       ),
       Flag.withFallbackConfig(Config.NonEmptyString("EFFECT_FUSE_PREFIX")),
       Flag.optional
@@ -125,15 +132,19 @@ export const handle =
  * A word of the command line without secrets. In a word that may be a URL, everything up to the last `@` is masked, because a password
  * may contain any character.
  */
-const masked = (word: unknown): unknown =>
-  typeof word === "string" ? printable(withoutSecrets(word.replace(/(:\/*)[\s\S]*@/, "$1***@"))) : word
+export const masked = (word: string): string => printable(withoutSecrets(word.replace(/(:\/*)[\s\S]*@/, "$1***@")))
+
+const maskedText = (value: unknown): unknown => (typeof value === "string" ? masked(value) : value)
 
 /** The same error, safe to print: without secrets, such as a URL in the wrong place, and with control characters escaped. */
 const harmless = (error: CliError.CliError): CliError.CliError =>
   Object.assign(
     Object.create(Object.getPrototypeOf(error)),
     Object.fromEntries(
-      Object.entries(error).map(([field, value]) => [field, Array.isArray(value) ? value.map(masked) : masked(value)])
+      Object.entries(error).map(([field, value]) => [
+        field,
+        Array.isArray(value) ? value.map(maskedText) : maskedText(value)
+      ])
     )
   )
 

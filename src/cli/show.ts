@@ -14,9 +14,10 @@ import { agreementOf, asked, type One, overrideText, toData } from "./circuits.t
 import { type RejectedCalls, rejectedSince } from "./history.ts"
 import { answer, CommandFailure, iso, lasting, Painted, report, toJson } from "./messages.ts"
 import { didYouMean, knownNames } from "./names.ts"
+import { withStore } from "./opening.ts"
 import { checkChoice, closedText, listAll, overviewData, overviewOn, overviewText } from "./overview.ts"
 import { type Choice, chosen, type Sort, startOf, toTable } from "./rows.ts"
-import { type OpenedServer, withStore } from "./server.ts"
+import type { OpenedServer } from "./server.ts"
 import type { CommandSettings } from "./settings.ts"
 import { paint, type Screen, screen, styleOf } from "./table.ts"
 

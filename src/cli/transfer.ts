@@ -11,11 +11,12 @@ import * as migrations from "../sql/migrations.ts"
 import * as exported from "../store/exported.ts"
 import { by } from "./actor.ts"
 import { asked } from "./circuits.ts"
+import { checkTables } from "./databaseServer.ts"
 import { fileLabel, inFile, readText } from "./files.ts"
 import { answer, CommandFailure, lasting } from "./messages.ts"
+import { withDatabase, withStore } from "./opening.ts"
 import { confirm } from "./question.ts"
 import { record } from "./recording.ts"
-import { checkTables, withDatabase, withStore } from "./server.ts"
 import type { CommandSettings } from "./settings.ts"
 
 /** A line of progress on a terminal, which is erased at the end. */

@@ -29,15 +29,16 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
 import * as BreakerStore from "../breaker/BreakerStore.ts"
-import { type Decoded, decodeOptions, field, optional, positiveMillis, textLike } from "../core/fields.ts"
+import { type Decoded, decodeOptions, field, optional, positiveMillis } from "../core/fields.ts"
 import { foreignText } from "../core/foreign.ts"
 import { PolicyError } from "../policy/BreakerPolicy.ts"
 import { ofShared, orConfigs, valuesOf } from "../store/options.ts"
 import type { SharedStore } from "../store/SharedStore.ts"
 import type { DynamoClient, RequestError } from "./client.ts"
 import { load as loadPackage } from "./client.ts"
-import { defaultPollMillis, defaultPrefix, dynamoStore } from "./store.ts"
+import { defaultPollMillis, defaultPrefix, dynamoTable, storeOn } from "./store.ts"
 import * as tables from "./table.ts"
+import { tableFields } from "./tableFields.ts"
 
 export type {
   /**
@@ -95,15 +96,7 @@ const clientField = field<DynamoClient>("a DynamoDBClient", (input) =>
     ? (input as DynamoClient)
     : undefined
 )
-const tableField = textLike(
-  "the name or the ARN of a table (3 or more letters, digits, _, ., :, / or -)",
-  /^[A-Za-z0-9_.:/-]{3,1024}$/
-)
-const locationFields = {
-  table: tableField,
-  prefix: optional(textLike("at most 100 letters, digits, ., _, - and :", /^[A-Za-z0-9._:-]{1,100}$/)),
-  pollInterval: optional(positiveMillis)
-}
+const locationFields = { ...tableFields, pollInterval: optional(positiveMillis) }
 const dynamoFields = { client: clientField, ...locationFields }
 const layerFields = { ...dynamoFields, ...ofShared }
 const configFields = { ...locationFields, ...ofShared }
@@ -120,7 +113,7 @@ export const createTable = (options: {
 }): Effect.Effect<void, RequestError> => {
   const { client, table } = decodeOptions(
     "DynamoStore.createTable",
-    { client: clientField, table: tableField },
+    { client: clientField, table: tableFields.table },
     options
   )
   return tables.createTable(client, table)
@@ -140,7 +133,9 @@ const making = ({
   prefix = defaultPrefix,
   table
 }: Decoded<typeof dynamoFields>): Effect.Effect<SharedStore> =>
-  Effect.flatMap(tables.loaded, (aws) => dynamoStore(client, aws, { table, prefix, pollMillis: pollInterval }))
+  Effect.flatMap(tables.loaded, (aws) =>
+    Effect.map(dynamoTable(client, aws, { name: table, prefix }), (one) => storeOn(one, pollInterval))
+  )
 
 /**
  * A breaker store on DynamoDB. All processes with the same table and the same prefix share their circuits. Throws a `RangeError` that names

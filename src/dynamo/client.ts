@@ -1,3 +1,4 @@
+import type { TableDescription } from "@aws-sdk/client-dynamodb"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import { foreignMessage } from "../core/foreign.ts"
@@ -18,6 +19,7 @@ export interface DynamoClient {
   ) => Promise<any>
 }
 
+export type { TableDescription }
 export type AwsPackage = typeof import("@aws-sdk/client-dynamodb")
 
 /** Loads the AWS client. The `try` tells bundlers that it may be missing. */

@@ -3,11 +3,11 @@ import * as Random from "effect/Random"
 import * as Stream from "effect/Stream"
 import { type Change, type DigestsAnswer, type LoadAnswer, limits, type PageAnswer } from "../store/SharedStore.ts"
 import type { Changes } from "./changes.ts"
-import { type DynamoTable, getAll, type RequestError, withDeadline } from "./client.ts"
+import { type DynamoTable, expression, getAll, queryAll, type RequestError, s, withDeadline } from "./client.ts"
 import * as ofDigests from "./digests.ts"
 import { type Hub, liveAt, overlaid, timeOf, type UnreadableHub } from "./hub.ts"
 import { readHub } from "./hubRequests.ts"
-import { circuitKey, itemFrom, storedAt } from "./records.ts"
+import { circuitKey, circuitOf, itemFrom, storedAt } from "./records.ts"
 import { unheard } from "./rollCalls.ts"
 
 /**
@@ -56,6 +56,24 @@ export const load = (table: DynamoTable, circuits: ReadonlyArray<string>): Effec
 
 export const digests = (table: DynamoTable, after: string): Effect.Effect<DigestsAnswer, ReadFailure> =>
   withHub(table, (hub, time) => ofDigests.digests(table, hub, time, after))
+
+/** The circuits of at most `most` items, whether or not their records have ended. */
+export const circuitNames = (table: DynamoTable, most: number): Effect.Effect<ReadonlyArray<string>, RequestError> => {
+  const condition = "#pk = :pk AND begins_with(#sk, :circuits)"
+  return Effect.map(
+    queryAll(
+      table,
+      {
+        KeyConditionExpression: condition,
+        ProjectionExpression: "#sk",
+        ExpressionAttributeNames: expression(condition),
+        ExpressionAttributeValues: { ":pk": s(table.prefix), ":circuits": s(circuitKey("")) }
+      },
+      most
+    ),
+    (items) => items.map(circuitOf)
+  )
+}
 
 /** The position up to which the stream has announced changes. */
 interface Announced {

@@ -45,6 +45,11 @@ export class ServerClock {
     }
   }
 
+  /** The bounds for the lead of the servers over the local clock, in milliseconds. Infinite before the first response. */
+  get lead(): { readonly atLeast: number; readonly atMost: number } {
+    return { atLeast: this.atLeast, atMost: this.atMost }
+  }
+
   now(): number {
     return Math.floor(this.local() + Math.min(Math.max(0, this.atLeast), this.atMost))
   }

@@ -74,13 +74,13 @@ const connected = (table: DynamoTable): Effect.Effect<void> => {
   return Effect.orDie(Effect.retry(asked, Schedule.spaced(reconnectMillis)))
 }
 
-export const dynamoStore = (
+/** A table of DynamoDB as the store uses it. Its clock learns the time of the servers from their responses. */
+export const dynamoTable = (
   client: DynamoClient,
   aws: AwsPackage,
-  of: { readonly table: string; readonly prefix: string; readonly pollMillis: number }
-): Effect.Effect<SharedStore> =>
-  Effect.map(Clock.Clock, (clock) => {
-    const serverClock = new ServerClock(() => clock.currentTimeMillisUnsafe())
-    const send = sender(client, aws, serverClock)
-    return storeOn({ name: of.table, prefix: of.prefix, send, clock: serverClock }, of.pollMillis)
+  { name, prefix }: Pick<DynamoTable, "name" | "prefix">
+): Effect.Effect<DynamoTable> =>
+  Effect.map(Clock.Clock, (local) => {
+    const clock = new ServerClock(() => local.currentTimeMillisUnsafe())
+    return { name, prefix, send: sender(client, aws, clock), clock }
   })
