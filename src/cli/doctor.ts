@@ -59,7 +59,7 @@ const latency = (store: SharedStore, opened: OpenedServer, circuit: string) => {
       ? ok("latency", said)
       : warn("latency", said, "Calls do not wait for the store, but processes agree later. Use a store that is closer.")
   })
-  return orElse(asking, ({ message }) => fail("latency", message, adviceFor(message, opened)))
+  return orElse(asking, (failure) => fail("latency", failure.message, adviceFor(failure, opened)))
 }
 
 /** Checks that records, ballots and announcements work, with a circuit that no process uses. */
@@ -113,7 +113,7 @@ const writing = (store: SharedStore, opened: OpenedServer, circuit: string) => {
   })
   return Effect.map(Effect.result(Effect.scoped(asking)), (result): ReadonlyArray<Finding> => {
     if (result._tag === "Failure") {
-      return [fail("records", result.failure.message, opened.server.rights)]
+      return [fail("records", result.failure.message, adviceFor(result.failure, opened, opened.server.rights))]
     }
     const { announced, sound } = result.success
     return [
@@ -137,9 +137,12 @@ const writing = (store: SharedStore, opened: OpenedServer, circuit: string) => {
   })
 }
 
-/** The advice for an error. If a right is denied, it lists the rights that the user needs. */
-const adviceFor = (message: string, { server }: OpenedServer): string =>
-  isForbidden(message) ? server.rights : noAnswerAdvice
+/** The advice for a failure. If a right is denied, it lists the rights that the user needs. */
+const adviceFor = (
+  { advice, message }: CommandFailure,
+  { server }: OpenedServer,
+  otherwise = noAnswerAdvice
+): string => (isForbidden(message) ? server.rights : (advice ?? otherwise))
 
 const circuits = (store: SharedStore, opened: OpenedServer) => {
   const asking = Effect.map(
@@ -159,7 +162,9 @@ const circuits = (store: SharedStore, opened: OpenedServer) => {
         : ok("circuits", said)
     }
   )
-  return orElse(asking, ({ message }) => fail("circuits", message, opened.server.rights))
+  return orElse(asking, (failure) =>
+    fail("circuits", failure.message, adviceFor(failure, opened, opened.server.rights))
+  )
 }
 
 const trail = (settings: CommandSettings): Effect.Effect<ReadonlyArray<Finding>> =>
@@ -178,7 +183,7 @@ const examine = (settings: CommandSettings): Effect.Effect<ReadonlyArray<Finding
       found.push(...(yield* opened.server.checks(opened.ask)), yield* clock(opened))
       const made = yield* Effect.result(storeOn(opened))
       if (made._tag === "Failure") {
-        found.push(fail("store", made.failure.message, made.failure.advice ?? noAnswerAdvice))
+        found.push(fail("store", made.failure.message, adviceFor(made.failure, opened)))
         return found
       }
       const store = made.success

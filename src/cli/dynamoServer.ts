@@ -3,7 +3,7 @@ import * as Option from "effect/Option"
 import * as Result from "effect/Result"
 import type * as Scope from "effect/Scope"
 import { foreignMessage } from "../core/foreign.ts"
-import { type AwsPackage, get, isAnswered, load, nameOf, RequestError } from "../dynamo/client.ts"
+import { type AwsPackage, get, load, nameOf, RequestError } from "../dynamo/client.ts"
 import { hubKey } from "../dynamo/hub.ts"
 import { circuitNames } from "../dynamo/reads.ts"
 import { defaultPollMillis, defaultPrefix, dynamoTable, storeOn } from "../dynamo/store.ts"
@@ -42,7 +42,8 @@ export const dynamoServer = (
     const found = yield* dynamoTable(client, aws, { name: table, prefix })
     const ask = asking(source, settings)
     const hub = yield* ask(Effect.result(get(found, hubKey)))
-    if (Result.isFailure(hub) && !isOfTable(hub.failure)) return yield* ask(Effect.fail(hub.failure))
+    if (Result.isFailure(hub) && remedyFor(hub.failure.cause)?.isOfTable !== true)
+      return yield* ask(Effect.fail(hub.failure))
     return {
       kind: "DynamoDB",
       label: source.label,
@@ -98,54 +99,65 @@ const clientFor = ({ DynamoDBClient }: AwsPackage, table: string, settings: Comm
 
 // ---- Errors ---------------------------------------------------------------------------------------------------------
 
-const isOneOf =
-  (names: ReadonlyArray<string>) =>
-  (error: unknown): boolean =>
-    names.some((name) => nameOf(error) === `${name}Exception`)
-
-const isMissing = isOneOf(["ResourceNotFound"])
-const isDenied = isOneOf(["AccessDenied"])
-const isInvalid = isOneOf(["Validation"])
-const isThrottled = isOneOf(["ProvisionedThroughputExceeded", "Throttling", "RequestLimitExceeded"])
-const isStranger = isOneOf([
-  ...["UnrecognizedClient", "InvalidSignature", "IncompleteSignature", "MissingAuthenticationToken"],
-  ...["ExpiredToken", "InvalidClientTokenId"]
-])
-
-/** Whether DynamoDB answered, and the problem is the table or the rights on it. `doctor` explains such a problem. */
-const isOfTable = ({ cause }: RequestError): boolean =>
-  isMissing(cause) || isDenied(cause) || isInvalid(cause) || isThrottled(cause)
+interface Remedy {
+  readonly error: RegExp
+  readonly advice: string
+  /** Replaces the message of the error. */
+  readonly message?: (name: string) => string
+  /** Whether DynamoDB answered, and the problem is the table or the rights on it. `doctor` explains such a problem. */
+  readonly isOfTable?: boolean
+}
 
 const credentialsAdvice = "Check AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-const endpointAdvice = "Check AWS_REGION, and AWS_ENDPOINT_URL_DYNAMODB and AWS_ENDPOINT_URL if they are set."
+const endpointAdvice =
+  "Check AWS_REGION, and AWS_ENDPOINT_URL_DYNAMODB and AWS_ENDPOINT_URL if they are set to a URL such as http://localhost:8000."
+
+/** What the names of errors mean. */
+const remedies: ReadonlyArray<Remedy> = [
+  {
+    error: /^ResourceNotFoundException$/,
+    message: () => "the table does not exist",
+    advice: "Check the name, AWS_REGION and AWS_PROFILE. DynamoStore.createTable creates a table.",
+    isOfTable: true
+  },
+  { error: /^AccessDeniedException$/, advice: rightsAdvice, isOfTable: true },
+  {
+    error: /^ValidationException$/,
+    advice: "effect-fuse doctor compares the table with its definition.",
+    isOfTable: true
+  },
+  {
+    error: /^(ProvisionedThroughputExceeded|Throttling|RequestLimitExceeded)(Exception)?$/,
+    advice: "The table or its partition is at its limit. Try again, or raise the capacity of the table.",
+    isOfTable: true
+  },
+  {
+    error:
+      /^(UnrecognizedClient|InvalidSignature|IncompleteSignature|MissingAuthenticationToken|ExpiredToken|InvalidClientTokenId)(Exception)?$/,
+    // The message of AWS may repeat the signed request, which contains a secret.
+    message: (name) => `AWS does not accept the credentials (${name})`,
+    advice: `${credentialsAdvice}. Temporary credentials expire. The clock of this machine must be right.`
+  },
+  {
+    error: /^(Credentials|Token)ProviderError$/,
+    advice: `${credentialsAdvice}. If you use single sign-on, sign in again.`
+  },
+  {
+    error: /^(Unknown|SyntaxError)$/,
+    message: () => "the answer does not come from DynamoDB",
+    advice: endpointAdvice
+  },
+  { error: /^UnreadableHub$/, advice: "Use the command line of the version that wrote it, or another --prefix." }
+]
+
+const remedyFor = (cause: unknown): Remedy | undefined => remedies.find(({ error }) => error.test(nameOf(cause)))
 
 const explain = (error: unknown): Explained => {
   const cause = error instanceof RequestError ? error.cause : error
-  const message = foreignMessage(cause)
-  if (isMissing(cause)) {
-    return {
-      message: "the table does not exist",
-      advice: "Check the name, AWS_REGION and AWS_PROFILE. DynamoStore.createTable creates a table."
-    }
+  const { advice, message } = remedyFor(cause) ?? {}
+  const isOfSystem = typeof (cause as { readonly code?: unknown } | undefined)?.code === "string"
+  return {
+    message: message?.(nameOf(cause)) ?? foreignMessage(cause),
+    advice: advice ?? (isOfSystem ? endpointAdvice : undefined)
   }
-  // The message of AWS may repeat the signed request, which contains a secret.
-  if (isStranger(cause)) {
-    return {
-      message: `AWS does not accept the credentials (${nameOf(cause)})`,
-      advice: `${credentialsAdvice}. Temporary credentials expire. The clock of this machine must be right.`
-    }
-  }
-  if (/^(Credentials|Token)ProviderError$/.test(nameOf(cause))) {
-    return { message, advice: `${credentialsAdvice}. For single sign-on, sign in again.` }
-  }
-  if (isDenied(cause)) return { message, advice: rightsAdvice }
-  if (isInvalid(cause)) return { message, advice: "effect-fuse doctor compares the table with its definition." }
-  if (isThrottled(cause)) {
-    return {
-      message,
-      advice: "The table or its partition is at its limit. Try again, or raise the capacity of the table."
-    }
-  }
-  if (nameOf(cause) === "Unknown") return { message: "the answer is not one of DynamoDB", advice: endpointAdvice }
-  return isAnswered(new RequestError({ cause })) ? { message } : { message, advice: endpointAdvice }
 }

@@ -35,6 +35,8 @@ const remedies: ReadonlyArray<readonly [said: RegExp, advice: string]> = [
   [/\b(?:NOAUTH|WRONGPASS)\b|password authentication failed/, "Check the user and the password in the URL."]
 ]
 
+const fileRemedies: typeof remedies = [[/readonly|read-only/i, "Make the file and its folder writable."]]
+
 /** The URL of a flag or a variable, or `undefined`. No error repeats the URL, because it may contain a password. */
 export const givenUrl = (
   from: string,
@@ -65,7 +67,10 @@ export const givenUrl = (
         label: labelOf(url),
         explain: (error: unknown) => {
           const message = withoutPassword(error, url)
-          return { message, advice: remedies.find(([pattern]) => pattern.test(message))?.[1] }
+          return {
+            message,
+            advice: (url.host === "" ? fileRemedies : remedies).find(([pattern]) => pattern.test(message))?.[1]
+          }
         }
       }),
       onFailure: ({ advice, message }) => new CommandFailure({ code: 1, message: `${from}: ${message}`, advice })
