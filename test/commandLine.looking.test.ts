@@ -1,4 +1,5 @@
 import { stripVTControlCharacters } from "node:util"
+import { DeleteItemCommand } from "@aws-sdk/client-dynamodb"
 import { assert, describe } from "@effect/vitest"
 import { Effect } from "effect"
 import { CircuitBreaker } from "effect-fuse"
@@ -7,6 +8,7 @@ import * as Operator from "effect-fuse/Operator"
 import stringWidth from "string-width"
 import { type Kind, kinds, type Place, startServers } from "./support/cliPlaces.ts"
 import { parsed, run, runs, start } from "./support/commandLine.ts"
+import { circuitsTable, dynamoClient } from "./support/dynamoServer.ts"
 import { cast, castOf } from "./support/exchanges.ts"
 import { listed, load } from "./support/fleet.ts"
 import { connection, send, until } from "./support/redisFleet.ts"
@@ -23,6 +25,10 @@ const forget = (kind: Kind, { prefix, trail }: Place, circuit: string) =>
     if (kind === "Redis") {
       const redis = yield* connection(all.redis.url)
       yield* send(redis, "HDEL", `{${prefix}}:records`, circuit)
+    } else if (kind === "DynamoDB") {
+      const client = yield* dynamoClient(all.dynamo.url)
+      const Key = { pk: { S: prefix }, sk: { S: `c#${circuit}` } }
+      yield* Effect.promise(() => client.send(new DeleteItemCommand({ TableName: circuitsTable, Key })))
     } else {
       yield* say(trail, `DELETE FROM ${prefix}s WHERE circuit = '${circuit}'`)
     }

@@ -75,12 +75,14 @@ export const circuitNames = (table: DynamoTable, most: number): Effect.Effect<Re
   )
 }
 
-/** The position up to which the stream has announced changes. */
+/** The position up to which the stream has announced changes. Before the first write to the store, `life` is `undefined`. */
 interface Announced {
-  readonly life: string
+  readonly life: string | undefined
   readonly epoch: number
   readonly head: number
 }
+
+const beginning: Announced = { life: undefined, epoch: 0, head: 0 }
 
 /**
  * Reads new records and roll calls about every `millis`, because DynamoDB does not announce changes to processes. The interval varies, to
@@ -93,9 +95,10 @@ export const polled = (table: DynamoTable, changes: Changes, millis: number): St
     const poll = withDeadline(
       withHub(table, (hub, time) => {
         const at = after
-        after = hub && { life: hub.life, epoch: hub.epoch, head: hub.head }
+        after = hub === undefined ? beginning : { life: hub.life, epoch: hub.epoch, head: hub.head }
         // The position belongs to one life of the store. The next read of pages finds the changes that this poll skips.
-        if (hub === undefined || at === undefined || at.life !== hub.life || hub.epoch < at.epoch) {
+        const isOther = at?.life !== undefined && at.life !== hub?.life
+        if (hub === undefined || at === undefined || isOther || hub.epoch < at.epoch) {
           return Effect.succeed<ReadonlyArray<Change>>([])
         }
         const records =

@@ -46,7 +46,7 @@ export const inShell = (args: ReadonlyArray<string>): string =>
   [process.execPath, ...program, main, ...args].map(quoted).join(" ")
 
 const environment = (more: Readonly<Record<string, string>>): NodeJS.ProcessEnv => {
-  const unset = ["DATABASE_URL", "CIRCUIT_BREAKER_STORE", "NO_COLOR", "FORCE_COLOR"]
+  const unset = ["DATABASE_URL", "CIRCUITS_TABLE", "CIRCUIT_BREAKER_STORE", "NO_COLOR", "FORCE_COLOR"]
   const rest = Object.entries(process.env).filter(([name]) => !unset.includes(name) && !name.startsWith("REDIS_"))
   return { ...Object.fromEntries(rest), SHELL: "/bin/sh", TERM: "xterm", ...more }
 }
