@@ -200,7 +200,7 @@ describe("the command line", () => {
     [
       { ...redis, CIRCUIT_BREAKER_STORE: "rediss" },
       1,
-      /^CIRCUIT_BREAKER_STORE: expected "memory", "redis" or "database", got "rediss"/
+      /^CIRCUIT_BREAKER_STORE: expected "memory", "redis", "dynamo" or "database", got "rediss"/
     ]
   ]
   it.live.each(rows)(

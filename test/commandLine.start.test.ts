@@ -62,6 +62,8 @@ const bare = [
 ]
 const platform = ["effect", "@effect/platform-node", "@effect/platform-node-shared"]
 
+const awsClient = "@aws-sdk/client-dynamodb"
+
 describe("The command line loads", () => {
   it.each([
     ["--help", ["--help"]],
@@ -81,7 +83,7 @@ describe("The command line loads", () => {
   it("no simulator, no clients and no database to list circuits", async () => {
     const modules = await loaded("list", "--redis", "redis://127.0.0.1:1", "--timeout", "100ms")
     assert.isTrue(modules.has("cli/show"))
-    for (const one of ["simulator/Simulator", "cli/simulate", "@effect/sql-pg", "pg", "node:sqlite"]) {
+    for (const one of ["simulator/Simulator", "cli/simulate", "@effect/sql-pg", "pg", "node:sqlite", awsClient]) {
       assert.isFalse(modules.has(one), one)
     }
   }, 60_000)

@@ -12,7 +12,7 @@ import manifest from "../package.json" with { type: "json" }
 import { command } from "../src/cli/command.ts"
 import { circuitId } from "../src/store/codec.ts"
 import { isDatabase, kinds, type Place, startServers } from "./support/cliPlaces.ts"
-import { endsWith, inShell, parsed, run, runs, shell, start } from "./support/commandLine.ts"
+import { type Around, endsWith, inShell, parsed, run, runs, shell, start } from "./support/commandLine.ts"
 import { listed, load, write } from "./support/fleet.ts"
 import { standing, standsAt, until } from "./support/redisFleet.ts"
 import { live } from "./support/redisLive.ts"
@@ -530,8 +530,22 @@ describe("A question", () => {
 
 describe("What is asked wrongly", () => {
   const redis = ["--redis", "redis://127.0.0.1:1"]
-  const wrong: ReadonlyArray<readonly [args: ReadonlyArray<string>, says: RegExp, env?: Record<string, string>]> = [
-    [["list"], /^No store given\. Add --redis URL or --database URL/],
+  const aTable = { CIRCUITS_TABLE: "circuits" }
+  const noRegion = { AWS_REGION: undefined, AWS_CONFIG_FILE: "/none", AWS_SHARED_CREDENTIALS_FILE: "/none" }
+  const wrong: ReadonlyArray<readonly [args: ReadonlyArray<string>, says: RegExp, env?: Around["env"]]> = [
+    [
+      ["list"],
+      /^No store given\. Add --redis URL, --dynamo TABLE or --database URL, or set .*CIRCUITS_TABLE or DATABASE/
+    ],
+    [["list", "--dynamo", ""], /^--dynamo: expected the name or the ARN of a table, got an empty text/, aTable],
+    [["list", "--dynamo", "a b"], /^--dynamo: expected the name or the ARN of a table .*got "a b"/],
+    [["list"], /^CIRCUITS_TABLE: expected the name or the ARN/, { CIRCUITS_TABLE: "redis://u:s3cret@h" }],
+    [["list", "--prefix", "redis://u:s3cret@h", "--dynamo", "circuits"], /^--prefix: expected at most 100 letters/],
+    [["list", "--dynamo", "circuits", ...redis], /^--redis and --dynamo name two stores/],
+    [["list"], /^REDIS_HOST and CIRCUITS_TABLE name two stores.*\nSet CIRCUIT/, { ...aTable, REDIS_HOST: "localhost" }],
+    [["list"], /^CIRCUIT_BREAKER_STORE: no dynamo given\nSet CIRCUITS_TABLE/, { CIRCUIT_BREAKER_STORE: "dynamo" }],
+    [["list", "--dynamo", "circuits"], /^No AWS region given: Region is missing\nSet AWS_REGION/, noRegion],
+    [["history", "--dynamo", "circuits"], /^No database with a trail given\./],
     [["history", ...redis], /^No database with a trail given\./],
     [["list", "--redis", ""], /^--redis: .* got an empty text/, { REDIS_URL: "redis://127.0.0.1:1" }],
     [["list", "--redis", "localhost"], /^--redis: expected a URL such as redis:/],

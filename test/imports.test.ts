@@ -6,11 +6,11 @@ import { edgeFolders, folderOf, importedFiles, importsOf, root, sources } from "
 
 /** Effect modules that Effect does not mark stable, with the only files or folders that import them. */
 const unstable: ReadonlyArray<readonly [folder: string, users: ReadonlyArray<string>]> = [
-  ["effect/persistence/", ["redis", "effect/EffectCircuitBreaker", "queue/JobBreaker", "cli/server"]],
+  ["effect/persistence/", ["redis", "effect/EffectCircuitBreaker", "queue/JobBreaker", "cli/redisServer"]],
   ["effect/reactivity/", ["cli/sqlite"]],
   ["effect/crypto/", ["redis/evaluate"]],
   ["effect/testing/", ["testing/TestFleet"]],
-  ["effect/sql/", ["sql", "audit", "cli/sqlite", "cli/server", "cli/doctor"]],
+  ["effect/sql/", ["sql", "audit", "cli/sqlite", "cli/server", "cli/databaseServer"]],
   ["effect/cli/", ["cli"]],
   ["effect/http/", ["http", "rpc", "dashboard", "cli/serve"]],
   ["effect/ai/", ["ai"]],
@@ -21,7 +21,7 @@ const unstable: ReadonlyArray<readonly [folder: string, users: ReadonlyArray<str
 /** Packages that are installed only by users who need them, with the only file that loads each. */
 const optional: ReadonlyArray<readonly [specifier: string, file: string]> = [
   ["redis", "redis/client"],
-  ["@effect/sql-pg", "cli/server"],
+  ["@effect/sql-pg", "cli/databaseServer"],
   ["@aws-sdk/client-dynamodb", "dynamo/client"],
   ["@effect/platform-node/NodeServices", "cli/program"],
   ["@effect/platform-node/NodeRuntime", "cli/program"],

@@ -16,8 +16,11 @@ export interface Ended {
 
 /** What it is started with. */
 export interface Around {
-  /** Variables that are added to the environment of the tests. That environment has no URLs of stores and no choice of colors. */
-  readonly env?: Readonly<Record<string, string>>
+  /**
+   * Variables that are added to the environment of the tests, or removed if they are `undefined`. That environment has no URLs of stores and
+   * no choice of colors.
+   */
+  readonly env?: Readonly<Record<string, string | undefined>>
   /** What its input says, which then ends; under a terminal it does not end. Nothing if nothing is said. */
   readonly input?: string
   /** The input is said so late that it is waited for. */
@@ -45,7 +48,7 @@ const quoted = (word: string): string => `'${word.replaceAll("'", `'\\''`)}'`
 export const inShell = (args: ReadonlyArray<string>): string =>
   [process.execPath, ...program, main, ...args].map(quoted).join(" ")
 
-const environment = (more: Readonly<Record<string, string>>): NodeJS.ProcessEnv => {
+const environment = (more: NonNullable<Around["env"]>): NodeJS.ProcessEnv => {
   const unset = ["DATABASE_URL", "CIRCUITS_TABLE", "CIRCUIT_BREAKER_STORE", "NO_COLOR", "FORCE_COLOR"]
   const rest = Object.entries(process.env).filter(([name]) => !unset.includes(name) && !name.startsWith("REDIS_"))
   return { ...Object.fromEntries(rest), SHELL: "/bin/sh", TERM: "xterm", ...more }
