@@ -14,7 +14,7 @@ import { sqlStore } from "../sql/store.ts"
 import { tableLocation, tableLocationFields } from "../sql/tableLocation.ts"
 import { versionCheck } from "./findings.ts"
 import { CommandFailure } from "./messages.ts"
-import { type Ask, asking, checkedFlags, type DatabaseServer, leadOf, optional } from "./server.ts"
+import { type AskServer, asking, checkedFlags, type DatabaseServer, leadOf, optional } from "./server.ts"
 import type { CommandSettings } from "./settings.ts"
 import { sqlite } from "./sqlite.ts"
 import type { GivenUrl } from "./urls.ts"
@@ -86,7 +86,7 @@ const noTables =
 
 /** Checks that the tables exist and have the right columns. It does not create them. */
 export const checkTables = (
-  { ask, server }: { readonly ask: Ask; readonly server: Pick<DatabaseServer, "database"> },
+  { ask, server }: { readonly ask: AskServer; readonly server: Pick<DatabaseServer, "database"> },
   tables: Parameters<typeof migrations.check>[1]
 ): Effect.Effect<void, CommandFailure> => ask(migrations.check(server.database, tables), noTables)
 

@@ -3,14 +3,14 @@ import type { AwsPackage, DynamoClient, TableDescription } from "../dynamo/clien
 import { describeTable, expiryOf, isUnknownRequest, tableProblems, ttlAttribute } from "../dynamo/table.ts"
 import { type Finding, fail, ok, warn } from "./findings.ts"
 import type { CommandFailure } from "./messages.ts"
-import { type Ask, isForbidden } from "./server.ts"
+import { type AskServer, isForbidden } from "./server.ts"
 
 /** Compares a table with the definition of `DynamoStore.createTable`. */
 export const checkTable = (
   client: DynamoClient,
   aws: AwsPackage,
   table: string,
-  ask: Ask
+  ask: AskServer
 ): Effect.Effect<ReadonlyArray<Finding>> =>
   Effect.matchEffect(ask(describeTable(client, aws, table)), {
     onFailure: (failure) => Effect.succeed([unread("table", "dynamodb:DescribeTable", failure)]),
@@ -46,7 +46,7 @@ const tableCheck = (found: TableDescription): Finding => {
   return ok("table", `its keys and its index are right; ${capacity}`)
 }
 
-const expiryCheck = (client: DynamoClient, aws: AwsPackage, table: string, ask: Ask): Effect.Effect<Finding> => {
+const expiryCheck = (client: DynamoClient, aws: AwsPackage, table: string, ask: AskServer): Effect.Effect<Finding> => {
   const how = `Turn on time to live with the attribute "${ttlAttribute}".`
   const read = Effect.map(expiryOf(client, aws, table), (attribute) => {
     if (attribute === ttlAttribute) return ok("expiry", "DynamoDB deletes expired items")

@@ -14,9 +14,9 @@ import {
   asking,
   checkedFlags,
   type Explained,
+  type Explaining,
   optional,
   rightsAdvice,
-  type Source,
   type StoreServer
 } from "./server.ts"
 import type { CommandSettings } from "./settings.ts"
@@ -32,7 +32,7 @@ export const dynamoServer = (
     const { prefix = defaultPrefix } = yield* checkedFlags(tableFields, given, { table: from })
     const aws = yield* optional("@aws-sdk/client-dynamodb", load)
     const { client, host } = yield* clientFor(aws, table, settings)
-    const source: Source = {
+    const source: Explaining = {
       get label() {
         const at = host()
         return `DynamoDB table ${table}${at === undefined ? "" : ` at ${at}`}`

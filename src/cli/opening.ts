@@ -17,12 +17,12 @@ import { emptyText, givenUrl } from "./urls.ts"
 
 // ---- The kinds of stores --------------------------------------------------------------------------------------------
 
-type Found<P = Place> = Effect.Effect<P | undefined, CommandFailure>
+type Lookup<P = Place> = Effect.Effect<P | undefined, CommandFailure>
 
 /** How flags and variables name a store of one kind. */
-interface Kind {
-  readonly ofFlag: (settings: CommandSettings) => Found
-  readonly ofEnvironment: Found
+interface StoreKind {
+  readonly ofFlag: (settings: CommandSettings) => Lookup
+  readonly ofEnvironment: Lookup
   /** What a user can add or set, for messages. */
   readonly flag: string
   readonly variables: ReadonlyArray<string>
@@ -33,7 +33,7 @@ const fromEnvironment = (name: string) =>
 
 const wrongVariable = (error: { readonly message: string }) => new CommandFailure({ code: 1, message: error.message })
 
-const redisPlace = (from: string, secret: Option.Option<Redacted.Redacted<string>>): Found =>
+const redisPlace = (from: string, secret: Option.Option<Redacted.Redacted<string>>): Lookup =>
   Effect.map(
     givenUrl(from, secret, protocols, exampleUrl),
     (where) => where && { from, open: (settings) => redisServer(where, settings) }
@@ -43,7 +43,7 @@ interface DatabasePlace extends Place {
   readonly open: (settings: CommandSettings) => Effect.Effect<DatabaseServer, CommandFailure, Scope.Scope>
 }
 
-const databasePlace = (from: string, secret: Option.Option<Redacted.Redacted<string>>): Found<DatabasePlace> =>
+const databasePlace = (from: string, secret: Option.Option<Redacted.Redacted<string>>): Lookup<DatabasePlace> =>
   Effect.map(
     givenUrl(
       from,
@@ -54,7 +54,7 @@ const databasePlace = (from: string, secret: Option.Option<Redacted.Redacted<str
     (where) => where && { from, open: (settings) => databaseServer(where, settings) }
   )
 
-const dynamoPlace = (from: string, table: string): Found =>
+const dynamoPlace = (from: string, table: string): Lookup =>
   table.trim() === ""
     ? emptyText(from, "the name or the ARN of a table")
     : Effect.succeed({ from, open: (settings) => dynamoServer(from, table.trim(), settings) })
@@ -85,16 +85,16 @@ const kinds = {
     flag: "--database URL",
     variables: ["DATABASE_URL"]
   }
-} satisfies Record<string, Kind>
+} satisfies Record<string, StoreKind>
 
-const databaseOfEnvironment: Found<DatabasePlace> = Effect.flatMap(fromEnvironment("DATABASE_URL"), (secret) =>
+const databaseOfEnvironment: Lookup<DatabasePlace> = Effect.flatMap(fromEnvironment("DATABASE_URL"), (secret) =>
   databasePlace("DATABASE_URL", secret)
 )
 
-const all: ReadonlyArray<Kind> = Object.values(kinds)
+const all: ReadonlyArray<StoreKind> = Object.values(kinds)
 
 /** The kinds that have only circuits. A database can have the trail of their circuits. */
-const withoutTrail: ReadonlyArray<Kind> = [kinds.redis, kinds.dynamo]
+const withoutTrail: ReadonlyArray<StoreKind> = [kinds.redis, kinds.dynamo]
 
 const oneOf = (words: ReadonlyArray<string>): string => words.join(", ").replace(/, ([^,]*)$/, " or $1")
 
@@ -103,7 +103,7 @@ const flags = oneOf(all.map(({ flag }) => flag))
 // ---- Which store is meant -------------------------------------------------------------------------------------------
 
 /** The first store that is found: circuits are in one store, so two stores without a trail are an error. */
-const oneStore = (find: (kind: Kind) => Found, advice: string): Found =>
+const oneStore = (find: (kind: StoreKind) => Lookup, advice: string): Lookup =>
   Effect.gen(function* () {
     const [found, second] = (yield* Effect.forEach(withoutTrail, find)).filter((one) => one !== undefined)
     if (found === undefined) return yield* find(kinds.database)
@@ -153,7 +153,7 @@ const whereCircuits = (settings: CommandSettings): Effect.Effect<Place, CommandF
   })
 
 /** Where the trail is; `undefined` if neither the flag nor the variable is set. */
-export const whereTrail = (settings: CommandSettings): Found<DatabasePlace> =>
+export const whereTrail = (settings: CommandSettings): Lookup<DatabasePlace> =>
   Effect.gen(function* () {
     return (yield* databasePlace("--database", settings.database)) ?? (yield* databaseOfEnvironment)
   })

@@ -8,11 +8,11 @@ import { defaultPrefix, redisStore } from "../redis/store.ts"
 import { redisFields } from "../store/options.ts"
 import { type Finding, noAdvice, ok, orElse, versionCheck, warn } from "./findings.ts"
 import { CommandFailure } from "./messages.ts"
-import { type Ask, asking, checkedFlags, leadOf, optional, type StoreServer } from "./server.ts"
+import { type AskServer, asking, checkedFlags, leadOf, optional, type StoreServer } from "./server.ts"
 import type { CommandSettings } from "./settings.ts"
 import type { GivenUrl } from "./urls.ts"
 
-type Client = Redis.Redis["Service"]
+type RedisService = Redis.Redis["Service"]
 
 export const redisServer = (
   where: GivenUrl,
@@ -60,7 +60,7 @@ const mostScans = 100
 
 /** All that the steps of a scan find, until there are `most`. */
 const scan = (
-  redis: Client,
+  redis: RedisService,
   most: number,
   command: readonly [name: string, ...args: ReadonlyArray<string>],
   found: (items: ReadonlyArray<string>) => ReadonlyArray<string>
@@ -81,7 +81,11 @@ const scan = (
   })
 
 /** The circuits of all records and ballots under a prefix, also of records that are not listed. */
-const circuitsIn = (redis: Client, prefix: string, most: number): Effect.Effect<ReadonlyArray<string>, unknown> => {
+const circuitsIn = (
+  redis: RedisService,
+  prefix: string,
+  most: number
+): Effect.Effect<ReadonlyArray<string>, unknown> => {
   const begin = `{${prefix}}:ballots:`
   const pattern = `${begin.replaceAll(/[*?[\]\\]/g, "\\$&")}*`
   const every = (_: unknown, index: number): boolean => index % 2 === 0
@@ -95,7 +99,7 @@ const circuitsIn = (redis: Client, prefix: string, most: number): Effect.Effect<
 const infoOf = (text: string, field: string): string | undefined =>
   new RegExp(`^${field}:(.*)$`, "m").exec(text)?.[1]?.trim()
 
-const version = (redis: Client, ask: Ask): Effect.Effect<Finding> =>
+const version = (redis: RedisService, ask: AskServer): Effect.Effect<Finding> =>
   versionCheck(
     "Redis",
     5,
@@ -106,7 +110,7 @@ const version = (redis: Client, ask: Ask): Effect.Effect<Finding> =>
   )
 
 /** Checks that Redis does not evict records when its memory is full. */
-const memory = (redis: Client, ask: Ask): Effect.Effect<Finding> => {
+const memory = (redis: RedisService, ask: AskServer): Effect.Effect<Finding> => {
   const found = Effect.map(ask(redis.send<string>("INFO", "memory")), (info) => {
     const policy = infoOf(info, "maxmemory_policy") ?? "unknown"
     const limited = infoOf(info, "maxmemory") !== "0"

@@ -23,7 +23,7 @@ export interface Explained {
 }
 
 /** A server that a command talks to. */
-export interface Source {
+export interface Explaining {
   /** The address, without secrets. */
   readonly label: string
   readonly explain: (error: unknown) => Explained
@@ -43,18 +43,21 @@ export interface ClockLead {
 }
 
 /** Waits for an answer for `--timeout` at most, and turns an error into a message. */
-export type Ask = <A, E, R>(asking: Effect.Effect<A, E, R>, advice?: string) => Effect.Effect<A, CommandFailure, R>
+export type AskServer = <A, E, R>(
+  asking: Effect.Effect<A, E, R>,
+  advice?: string
+) => Effect.Effect<A, CommandFailure, R>
 
-interface AnyServer extends Source {
+interface AnyServer extends Explaining {
   /** The store on the server. Fails if the server cannot be used as a store. */
-  readonly store: (ask: Ask) => Effect.Effect<SharedStore, CommandFailure>
+  readonly store: (ask: AskServer) => Effect.Effect<SharedStore, CommandFailure>
   /** At most `most` circuits that have a record or ballots, also circuits that are closed. */
   readonly circuits: (most: number) => Effect.Effect<ReadonlyArray<string>, unknown>
   readonly clockLead: Effect.Effect<ClockLead, unknown>
   /** What follows if the clocks differ. */
   readonly clockAdvice: string
   /** The checks of `doctor` that only this kind of server has. */
-  readonly checks: (ask: Ask) => Effect.Effect<ReadonlyArray<Finding>>
+  readonly checks: (ask: AskServer) => Effect.Effect<ReadonlyArray<Finding>>
   /** Whether the server announces changes to processes. */
   readonly announces: boolean
   /** The rights that the user needs. */
@@ -80,7 +83,7 @@ export interface OpenedServer<S extends Server = Server> {
   readonly server: S
   /** Turns an error of the server into a message. */
   readonly failed: (error: unknown, advice?: string) => CommandFailure
-  readonly ask: Ask
+  readonly ask: AskServer
 }
 
 // ---- Errors ---------------------------------------------------------------------------------------------------------
@@ -92,7 +95,7 @@ export const isForbidden = (said: string): boolean => forbidden.test(said)
 
 export const rightsAdvice = "effect-fuse doctor shows which rights the user needs."
 
-const failed = ({ explain, label }: Source, error: unknown, otherwise?: string): CommandFailure => {
+const failed = ({ explain, label }: Explaining, error: unknown, otherwise?: string): CommandFailure => {
   const { advice, message } = explain(error)
   return new CommandFailure({
     code: 2,
@@ -102,7 +105,7 @@ const failed = ({ explain, label }: Source, error: unknown, otherwise?: string):
 }
 
 export const asking =
-  (source: Source, { timeout }: CommandSettings): Ask =>
+  (source: Explaining, { timeout }: CommandSettings): AskServer =>
   (effect, advice) =>
     Effect.timeoutOrElse(
       Effect.mapError(effect, (error) => (error instanceof CommandFailure ? error : failed(source, error, advice))),

@@ -5,10 +5,10 @@ import * as Result from "effect/Result"
 import { decoded, serverUrl } from "../connection/serverUrl.ts"
 import { foreignMessage } from "../core/foreign.ts"
 import { CommandFailure } from "./messages.ts"
-import type { Source } from "./server.ts"
+import type { Explaining } from "./server.ts"
 
 /** A URL, and the flag or variable that it comes from. */
-export interface GivenUrl extends Source {
+export interface GivenUrl extends Explaining {
   readonly from: string
   readonly url: URL
   readonly text: string
