@@ -1,9 +1,16 @@
-import { BatchGetItemCommand, DescribeTableCommand, type DynamoDBClient } from "@aws-sdk/client-dynamodb"
+import {
+  BatchGetItemCommand,
+  CreateTableCommand,
+  DescribeTableCommand,
+  type DynamoDBClient,
+  type TableDescription
+} from "@aws-sdk/client-dynamodb"
 import { assert, describe, expectTypeOf, it } from "@effect/vitest"
 import { Config, ConfigProvider, Effect, Exit, Layer, Logger, Scope } from "effect"
 import { type BreakerStore, CircuitBreaker } from "effect-fuse"
 import * as DynamoStore from "effect-fuse/DynamoStore"
 import { afterEach, vi } from "vitest"
+import { definition, tableProblems } from "../src/dynamo/table.ts"
 import { circuitsTable, dynamoClient, dynamoTable } from "./support/dynamoServer.ts"
 import { exchanged, swap, swapOf } from "./support/exchanges.ts"
 import { ofFile } from "./support/ofFile.ts"
@@ -75,6 +82,41 @@ describe("DynamoStore", () => {
       assert.strictEqual(asked, 2)
     })
   )
+
+  live(
+    "refuses an existing table with other keys, which it does not change",
+    Effect.gen(function* () {
+      const client = yield* dynamoClient((yield* server).url)
+      const TableName = "orders"
+      const orders = new CreateTableCommand({
+        TableName,
+        BillingMode: "PAY_PER_REQUEST",
+        KeySchema: [{ AttributeName: "pk", KeyType: "HASH" }],
+        AttributeDefinitions: [{ AttributeName: "pk", AttributeType: "N" }]
+      })
+      yield* Effect.promise(() => client.send(orders))
+      const error = yield* Effect.flip(DynamoStore.createTable({ client, table: TableName }))
+      assert.include(error.message, 'expected the keys pk (S), sk (S), got pk (N); the index "changes" is missing')
+    })
+  )
+
+  const description = definition("circuits")
+  const [changes] = description.LocalSecondaryIndexes
+  const index = (other: object) => ({ ...description, LocalSecondaryIndexes: [{ ...changes, ...other }] })
+  it.each<readonly [what: string, table: TableDescription, problems: ReadonlyArray<string>]>([
+    ["the definition", description, []],
+    ["keys in another order", { ...description, KeySchema: description.KeySchema.toReversed() }, []],
+    ["an index with all attributes", index({ Projection: { ProjectionType: "ALL" } }), []],
+    ["an index with too few attributes", index({ Projection: { ProjectionType: "KEYS_ONLY" } }), ["does not contain"]],
+    ["an index with other keys", index({ KeySchema: description.KeySchema }), ["expected the keys pk (S), e (N)"]],
+    ["an index with another name", index({ IndexName: "other" }), ['the index "changes" is missing']]
+  ])("compares a table that has %s", (_, table, problems) => {
+    const found = tableProblems(table)
+    assert.strictEqual(found.length, problems.length, found.join())
+    problems.forEach((problem, i) => {
+      assert.include(found[i], problem)
+    })
+  })
 
   live(
     "says why a table cannot be created",
