@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit } from "effect"
+import { Effect, Exit, Fiber, Option, Stream } from "effect"
 import { SharedStore } from "effect-fuse"
 import { boxesFrom } from "../src/dynamo/ballotBoxes.ts"
 import { type Item, RequestError } from "../src/dynamo/client.ts"
@@ -49,6 +49,21 @@ interface Query {
 
 const names = (store: SharedStore.SharedStore) =>
   Effect.map(store.page(0, 500), ({ changes, listed }) => [listed, ...changes.map(({ circuit }) => circuit)])
+
+describe("the changes", () => {
+  it.live("contain the first change of an empty table", () =>
+    Effect.gen(function* () {
+      const { exchange, open } = made()
+      const reader = open()
+      const heard = yield* Effect.forkChild(Stream.runHead(reader.changes))
+      // The reader polls the empty table before the first change.
+      yield* Effect.sleep(100)
+      yield* exchange(open(), { swaps: [swap({ circuit: "a" })] })
+      const change = yield* Effect.timeout(Fiber.join(heard), "20 seconds")
+      assert.deepInclude(Option.getOrThrow(change), { _tag: "Record", circuit: "a" })
+    })
+  )
+})
 
 describe("a page", () => {
   it.live("reads only new changes from the index", () =>

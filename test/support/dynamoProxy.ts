@@ -10,10 +10,15 @@ export interface Sent {
 }
 
 /**
- * What the proxy does with a request. "pass" forwards it. "throttle" refuses it. "lose the answer" forwards it, and answers with a server error.
+ * What the proxy does with a request. "pass" forwards it. "throttle" refuses it, and a `Refusal` refuses it with another error. "lose the answer" forwards it, and answers with a server error.
  * After a promise, the proxy forwards the request, even if the sender has closed the connection.
  */
-export type Fate = "pass" | "throttle" | "lose the answer" | Promise<unknown>
+export interface Refusal {
+  readonly error: string
+  readonly message: string
+}
+
+export type Fate = Refusal | "pass" | "throttle" | "lose the answer" | Promise<unknown>
 
 /** A proxy for DynamoDB that records requests, and can throttle or delay them. */
 export interface DynamoProxy {
@@ -40,6 +45,10 @@ export const dynamoProxy = (server: string): Effect.Effect<DynamoProxy, never, S
       const type = { "content-type": "application/x-amz-json-1.0" }
       if (fate === "throttle") {
         response.writeHead(400, type).end(throttled)
+        return
+      }
+      if (typeof fate === "object" && "error" in fate) {
+        response.writeHead(400, type).end(JSON.stringify({ __type: fate.error, message: fate.message }))
         return
       }
       if (typeof fate !== "string") await fate
