@@ -9,15 +9,16 @@ export interface Sent {
   readonly input: string
 }
 
-/**
- * What the proxy does with a request. "pass" forwards it. "throttle" refuses it, and a `Refusal` refuses it with another error. "lose the answer" forwards it, and answers with a server error.
- * After a promise, the proxy forwards the request, even if the sender has closed the connection.
- */
+/** An error with which the proxy answers. */
 export interface Refusal {
   readonly error: string
   readonly message: string
 }
 
+/**
+ * What the proxy does with a request. "pass" forwards it. "throttle" and a `Refusal` refuse it. "lose the answer" forwards it, and answers with a
+ * server error. After a promise, the proxy forwards the request, even if the sender has closed the connection.
+ */
 export type Fate = Refusal | "pass" | "throttle" | "lose the answer" | Promise<unknown>
 
 /** A proxy for DynamoDB that records requests, and can throttle or delay them. */
