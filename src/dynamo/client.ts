@@ -1,6 +1,7 @@
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import { foreignMessage } from "../core/foreign.ts"
+import { exportsOf, packageError } from "../core/optionalPackage.ts"
 import type { ServerClock } from "./serverClock.ts"
 
 /**
@@ -23,9 +24,9 @@ export type AwsPackage = typeof import("@aws-sdk/client-dynamodb")
 /** Loads the AWS client. The `try` tells bundlers that it may be missing. */
 export const load = async (): Promise<AwsPackage> => {
   try {
-    return await import("@aws-sdk/client-dynamodb")
+    return exportsOf(await import("@aws-sdk/client-dynamodb"), "DynamoDBClient")
   } catch (cause) {
-    throw new Error("the package @aws-sdk/client-dynamodb is not installed", { cause })
+    throw packageError("@aws-sdk/client-dynamodb", cause)
   }
 }
 
