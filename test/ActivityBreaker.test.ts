@@ -394,6 +394,11 @@ describe("ActivityBreaker", () => {
       () => ActivityBreaker.protect(Effect.void as never, "api"),
       /self.*an Activity/
     ],
+    [
+      "an activity that already has a retry",
+      () => ActivityBreaker.protect(Activity.retry(activity, { times: 2 }) as never, "api"),
+      /self: expected an Activity, before Activity\.retry and other combinators/
+    ],
     ["no name", () => ActivityBreaker.protect(activity, ""), /name/],
     ["a jitter above 1", () => ActivityBreaker.protect(activity, "api", { jitter: 2 }), /jitter/],
     [

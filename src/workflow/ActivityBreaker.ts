@@ -94,7 +94,7 @@ const protectFields = { ...subjectFields, ...waitFields } satisfies FieldsOf<Opt
 // The types of the schemas are not known here.
 type AnyActivity = Activity.Activity<Schema.Top, Schema.Top, unknown>
 
-const activityField = field("an Activity", (input) =>
+const activityField = field("an Activity, before Activity.retry and other combinators", (input) =>
   // The check covers only the properties that no other effect has, so TypeScript does not narrow to the type.
   Predicate.hasProperty(input, "exitSchema") && Predicate.hasProperty(input, "execute") && Effect.isEffect(input)
     ? (input as unknown as AnyActivity)
