@@ -1,7 +1,7 @@
 /**
  * Limits how many calls of one circuit may be in flight at once while its dependency is overloaded.
  *
- * A limit is infinite until there is evidence of overload: timeouts, status 429 or 503, or lateness if an objective is set. Bad
+ * A limit is infinite until there is evidence of overload: timeouts, status 429, 503 or 529, or lateness if an objective is set. Bad
  * outcomes lower it and good outcomes raise it. It is infinite again after ten seconds without a rejection or a bad outcome. A plain
  * failure does not change it, because a fast error is no sign of overload.
  *
@@ -23,10 +23,13 @@ export interface LimitRules {
  *
  * - `Success`: the dependency answered.
  * - `TimedOut`: the caller stopped waiting.
- * - `Refused`: the dependency said that it is overloaded, for example with status 429 or 503.
+ * - `Refused`: the dependency said that it is overloaded, for example with status 429, 503 or 529.
  * - `Neutral`: any other failure. It changes no limit.
  */
 export type Ending = "Success" | "TimedOut" | "Refused" | "Neutral"
+
+/** Whether an HTTP status means that the server is overloaded. 529 is not a standard status, but some APIs use it for this. */
+export const isOverloadStatus = (status: unknown): boolean => status === 429 || status === 503 || status === 529
 
 /** A good outcome raises the limit by `up + add / limit`. */
 const up = 1 / 4

@@ -4,7 +4,7 @@ import type * as Exit from "effect/Exit"
 import { identity } from "effect/Function"
 import { isRecord } from "../core/fields.ts"
 import { foreignText } from "../core/foreign.ts"
-import type { Ending } from "../core/limit.ts"
+import { type Ending, isOverloadStatus } from "../core/limit.ts"
 import { toMillis } from "../core/millis.ts"
 import * as Outcome from "../core/Outcome.ts"
 import { longest, parseRetryAfter } from "../core/retryHints.ts"
@@ -202,10 +202,8 @@ export const hintMillis = (
 
 // ---- Overload -------------------------------------------------------------------------------------------------------
 
-const isRefusal = (status: unknown): boolean => status === 429 || status === 503
-
 const refuses = (value: unknown): boolean =>
-  isRecord(value) && (isRefusal(value["status"]) || isRefusal(value["statusCode"]))
+  isRecord(value) && (isOverloadStatus(value["status"]) || isOverloadStatus(value["statusCode"]))
 
 const isTimeout = (error: unknown): boolean =>
   isRecord(error) &&
