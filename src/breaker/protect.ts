@@ -149,8 +149,8 @@ export const guard = (
   })
 
 /**
- * {@link guard} for a circuit that has been found, inside `Effect.withFiber`. `ended` is called when the call has ended, after its outcome
- * was counted, and also for a call that is part of an enclosing call. It is not called if the circuit rejects the call during a cooldown.
+ * {@link guard} for a circuit that has been found, inside `Effect.withFiber`. `ended` runs when the call has ended, after the circuit
+ * has counted the outcome. It also runs for a call that is part of an enclosing call. It does not run if a cooldown rejects the call.
  */
 export const guardAt = (
   fiber: Fiber.Fiber<unknown, unknown>,

@@ -19,7 +19,7 @@ export interface LimitRules {
 }
 
 /**
- * The kinds of ends of a call for a limit.
+ * How a call ended, for its limit.
  *
  * - `Success`: the dependency answered.
  * - `TimedOut`: the caller stopped waiting.
@@ -74,7 +74,7 @@ export class AdaptiveLimit {
   private restUntil = 0
   /** The time of the last rejection or bad outcome. */
   private calmSince = 0
-  /** The time of the last success. The start of the first call counts as one, so that its dependency gets time. */
+  /** The time of the last success. The start of the first call counts as a success, so that the dependency has time to answer. */
   private lastSuccess = Number.NEGATIVE_INFINITY
   /** When a call last began or ended. Exact only while the limit is finite. */
   private movedAt = Number.NEGATIVE_INFINITY

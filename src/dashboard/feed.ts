@@ -71,7 +71,6 @@ const encoder = new TextEncoder()
 const message = (event: "view" | "more" | "change", data: string, id: string | undefined): string =>
   `${id === undefined ? "" : `id: ${id}\n`}event: ${event}\nretry: 1000\ndata: ${data}\n\n`
 
-/** The most circuits in one message. */
 const circuitsPerMessage = 150
 
 /** Whether a change must be sent now. */

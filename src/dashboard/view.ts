@@ -115,8 +115,8 @@ export interface PageView {
 }
 
 /**
- * The first message of a stream: the view with its first circuits. `rest` further circuits follow in {@link MoreMessage}s. Small messages
- * keep the browser responsive: it decodes and draws each in its own task.
+ * The first message of a stream: the view with its first circuits. {@link MoreMessage}s with the other circuits follow, and `rest` is their
+ * number. The browser decodes and draws each message in its own task. Small messages keep the browser responsive.
  */
 export interface ViewMessage extends PageView {
   readonly rest: number

@@ -46,8 +46,8 @@ const metadataOf = (error: unknown): { readonly attempts?: unknown; readonly htt
   (error as { readonly $metadata?: object } | undefined)?.$metadata ?? {}
 
 /**
- * Whether the AWS client sent the request more than once. The first sending of such a write may have succeeded, although DynamoDB refused the
- * last one.
+ * Whether the AWS client sent the request more than once. If DynamoDB refused the last attempt of such a write, an earlier attempt may have
+ * succeeded.
  */
 export const isRepeated = ({ cause }: RequestError): boolean => {
   const { attempts } = metadataOf(cause)

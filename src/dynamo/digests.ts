@@ -7,7 +7,7 @@ import { deletedAt } from "./records.ts"
 /** Each digest has its own item, because one item cannot hold the digests of all processes. A digest counts while its voter lives. */
 export const digestKey = (voter: string): string => `d#${voter}`
 
-/** When DynamoDB may delete a digest. Readers skip the digests of dead processes, so old digests would make reads slower. */
+/** How long DynamoDB keeps a digest. Readers skip the digests of dead processes, but each old digest makes a read slower. */
 const keptMillis = 3_600_000
 
 /** Writes the digest of a live voter. If this fails, the next heartbeat writes the next digest. A late write does not replace a newer digest. */

@@ -129,7 +129,7 @@ export const liveVoter = (hub: Hub, voter: string, time: number): Voter | undefi
   return found !== undefined && time < found.until ? found : undefined
 }
 
-/** A dead voter stays in the register for this time. Then no process counts it as live, even with a slow clock. */
+/** How long a dead voter stays in the register. After this time, even a process with a slow clock knows that the voter is dead. */
 const buriedMillis = 10_000
 
 /** The maximum number of voters that one write removes. */

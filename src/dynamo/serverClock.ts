@@ -17,7 +17,7 @@ export const farMillis = 10_000
  */
 export class ServerClock {
   readonly local: () => number
-  /** The lower bound and the upper bound for the lead of the servers over the local clock, in milliseconds. */
+  /** How many milliseconds the clock of the servers is ahead of the local clock: the lower bound and the upper bound. */
   private atLeast = Number.NEGATIVE_INFINITY
   private atMost = Number.POSITIVE_INFINITY
   private since = 0

@@ -143,7 +143,7 @@ const firstOf = <A, B>(all: ReadonlyArray<A>, f: (one: A) => B | undefined): B |
 /**
  * How long an error asks clients to wait, in milliseconds: the longer of its `retryAfter` (a duration, milliseconds, or the text of a
  * `Retry-After` header) and the wait in its response headers (`headers`, `response.headers`, `$response.headers`), as errors of HTTP
- * clients have them. If the error has neither, the first of its {@link carriers} with such a wait decides. `undefined` without a wait.
+ * clients have them. If the error has no such wait, the first of its {@link carriers} with a wait decides. `undefined` without a wait.
  */
 export const hintOfError = (error: unknown, now: number): number | undefined => {
   try {

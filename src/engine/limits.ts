@@ -27,7 +27,7 @@ export const limitSees = (
   return limit.ended(ending, own, inFlight + 1, Math.min(hint, policy.maxCooldownMillis), now)
 }
 
-/** Announces the start or the end of a limit since the last announcement. Returns the effect that logs it, if any. */
+/** Announces that a limit has begun or ended, unless this was announced before. Returns the effect that logs it, if any. */
 export const limitNews = (
   runtime: Runtime,
   circuit: LiveCircuit,

@@ -29,7 +29,7 @@ import { judge, judgeFailure } from "./tripping.ts"
 /** `Waiting`: not admitted yet. `Asking`: not admitted yet, the flag of the policy is running. */
 type Kind = "Waiting" | "Asking" | "Normal" | "Probe" | "Pass" | "Settled"
 
-/** Fields for probes, permits that expire, calls of a tenant, and calls that may contain other calls. Most permits do without. */
+/** Fields for probes, permits that expire, calls of a tenant, and calls that may contain other calls. Most permits do not need them. */
 export class PermitDetails {
   readonly tenant: string | undefined
   /** After how many milliseconds the permit of a caller that settles the call itself expires. 0 for calls that are effects. */

@@ -33,7 +33,7 @@ export interface Voting {
   /** The circuit whose ballot this process owes to a roll call; `undefined` if it abstains. */
   readonly owed: (rollCall: RollCall) => LiveCircuit | undefined
   readonly sent: (circuit: LiveCircuit) => void
-  /** `sentAt` is when the cast was made for its command. */
+  /** `sentAt` is the time at which the process built the cast. */
   readonly answered: (circuit: LiveCircuit, cast: Cast, answer: CastAnswer, sentAt: number) => Effect.Effect<void>
   /** The cast was not sent, or the command failed. */
   readonly unsent: (circuit: LiveCircuit) => void
@@ -202,7 +202,7 @@ export class Lanes {
   }
 
   private get sendCasts(): Effect.Effect<void> {
-    // A command has a deadline from the first on, which counts from when its content was decided.
+    // Even the first command has a deadline. It counts from the time at which the content was decided.
     const send = Effect.suspend(() => {
       const { context, hearing, voting } = this
       this.checkLife()
@@ -252,7 +252,7 @@ export class Lanes {
     return hearing.latest
   }
 
-  /** `decidedAt`: when the ballots of the batch were made. */
+  /** `decidedAt` is the time at which the process built the ballots. */
   private sendBatch(
     batch: ReadonlyMap<LiveCircuit, Cast>,
     heard: number,

@@ -67,7 +67,7 @@ export class StoreClient {
     return this.storeTime === undefined ? undefined : this.storeTime.time + (this.time.now() - this.storeTime.at)
   }
 
-  /** By the store's clock, when a command expires whose content was decided at a time of this process's clock. */
+  /** The deadline of a command by the clock of the store. `decidedAt` is by the clock of this process. */
   private notAfter(decidedAt: number): number | undefined {
     const now = this.storeNow
     return now === undefined ? undefined : now - (this.time.now() - decidedAt) + this.deadlineMillis
@@ -81,10 +81,10 @@ export class StoreClient {
   }
 
   /**
-   * An exchange that the store carries out in time or not at all; `undefined` if it failed, or if the store's time is not known. Repeated
-   * once if the store's clock has stepped.
+   * Sends an exchange with a deadline. Returns `undefined` if the exchange failed, if the store received it after the deadline, or if the
+   * store's time is not known. If the store's clock has stepped, the exchange is sent a second time.
    *
-   * The time begins when the content was decided, and not when it is sent: the process may be frozen in between.
+   * The deadline counts from `decidedAt`, when the content was decided, because the process may be frozen before it sends the content.
    */
   exchange(
     decidedAt: number,

@@ -30,7 +30,6 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import type * as PersistedQueue from "effect/persistence/PersistedQueue"
-import * as Random from "effect/Random"
 import type { BreakerStore } from "../breaker/BreakerStore.ts"
 import type { ProtectOptions } from "../breaker/CircuitBreaker.ts"
 import { keyOrFunction } from "../breaker/options.ts"
@@ -44,12 +43,10 @@ import {
   field,
   functionField,
   optional,
-  positiveMillis,
-  refused,
-  shareOrZero,
   textOrEmpty
 } from "../core/fields.ts"
 import type { AnyEffect } from "../engine/timeout.ts"
+import { boundsFields, delayBounds } from "../resilience/delayBounds.ts"
 import { inLine, type Patience, untilItMayPass, untilPasses, waitMillis, wasNotMade } from "../resilience/waiting.ts"
 import type { CircuitOpen } from "../shapes/CircuitOpen.ts"
 
@@ -80,27 +77,18 @@ export interface HandBackOptions<out A, out E = never, out R = never> extends De
   readonly release: (delay: Duration.Duration, rejection: CircuitOpen) => Effect.Effect<A, E, R>
 }
 
-const delayFields = {
-  minDelay: optional(positiveMillis),
-  maxDelay: optional(positiveMillis),
-  jitter: optional(shareOrZero)
-}
-
 /** Computes the delay of a returned job. `times` is the number of earlier returns, if known. Each earlier return doubles the delay. */
 type DelayOf = (rejection: CircuitOpen, times?: number) => Effect.Effect<Duration.Duration>
 
-const delaying = (operation: string, delays: Decoded<typeof delayFields>): DelayOf => {
-  const { jitter = 0.2, maxDelay: max = 300_000, minDelay: min = Math.min(1_000, max) } = delays
-  if (max < min) throw refused(operation, "maxDelay", `expected at least minDelay (${min} ms), got ${max} ms`)
-  return ({ retryAfter }, times = 0) => {
-    const millis = Math.min(max, Math.max(min * 2 ** times, Duration.toMillis(retryAfter)))
-    return Effect.map(Random.next, (random) => Duration.millis(Math.ceil(millis * (1 + jitter * random))))
-  }
+const delaying = (operation: string, delays: Decoded<typeof boundsFields>): DelayOf => {
+  const { apply, min } = delayBounds(operation, delays, 300_000)
+  return ({ retryAfter }, times = 0) =>
+    Effect.map(apply(Math.max(min * 2 ** times, Duration.toMillis(retryAfter))), Duration.millis)
 }
 
 type Release = (delay: Duration.Duration, rejection: CircuitOpen) => AnyEffect
 
-const handBackFields = { ...delayFields, release: functionField as Field<Release> }
+const handBackFields = { ...boundsFields, release: functionField as Field<Release> }
 
 const handingBack = (operation: string, { release, ...delays }: Decoded<typeof handBackFields>) => {
   const delayOf = delaying(operation, delays)
@@ -180,7 +168,7 @@ export interface TakeOptions<in Job, in A, in E, out R = never> extends Omit<Pro
   readonly key?: string | ((job: Job) => string | undefined) | undefined
 }
 
-const takeFields = { ...subjectFields, ...delayFields, key: optional(keyOrFunction) } satisfies FieldsOf<
+const takeFields = { ...subjectFields, ...boundsFields, key: optional(keyOrFunction) } satisfies FieldsOf<
   TakeOptions<never, never, never>
 >
 

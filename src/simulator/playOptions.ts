@@ -120,7 +120,7 @@ export interface Callers {
 export interface Protection {
   /** A breaker with this policy; `{}` for the defaults. Default: no breaker. */
   readonly policy?: BreakerPolicy.Input | undefined
-  /** `replica`: a circuit for each replica instead of one for the server. With `choose`, each replica always has its own. */
+  /** `replica`: a circuit for each replica instead of one circuit for the server. With `choose`, each replica always has its own circuit. */
   readonly circuits?: "name" | "replica" | undefined
   /** Calls go through a `CircuitPool` of the replicas, which chooses in this way. Not for shards. Default: no pool. */
   readonly choose?: CircuitPool.Options<object>["choose"]
