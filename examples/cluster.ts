@@ -47,7 +47,7 @@ const Customers = Customer.toLayer(
 
 // ---- A runner -------------------------------------------------------------------------------------------------------
 
-// This example uses tables of its own, which you can delete.
+// This example has its own tables. You can delete them.
 const clusterTables = { prefix: "example_cluster" }
 const circuitTables = { prefix: "example_cluster_breaker" }
 const database = PgClient.layerConfig({ url: Config.Redacted("DATABASE_URL") })

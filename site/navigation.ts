@@ -1,4 +1,4 @@
-/** The navigation of the site. It is read from the tables of `docs/README.md` and of the pages to which they link. */
+/** Makes the navigation of the site from the tables of `docs/README.md`, and from the tables of the linked pages. */
 import { addressFrom, addressOf, isExternal, type Link, linksIn, pages, read, targetOf, titleOf } from "./repository.ts"
 
 export interface Item {

@@ -265,7 +265,7 @@ describe("a workflow that waits for a circuit", () => {
     ["30 seconds", "charged"],
     ["3 hours", "too late"]
   ] as const) {
-    scenario(`may race it against a clock, while the circuit is open for ${hold}`, function* () {
+    scenario(`may race the activity against a clock, while the circuit is open for ${hold}`, function* () {
       const { activity } = recorded()
       const late = Effect.as(DurableClock.sleep({ name: "late", duration: "1 hour", inMemoryThreshold: 0 }), "too late")
       yield* define(

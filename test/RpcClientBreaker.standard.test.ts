@@ -105,14 +105,14 @@ describe("the standard client", () => {
       "RpcClientError"
     ],
     [
-      "retries what `while` says",
+      "retries an error that `while` accepts",
       [Exit.fail(new NotFound({ id: 1 })), answer],
       2,
       "user 1",
       { retry: { while: ({ _tag }: { readonly _tag: string }) => _tag === "NotFound" } as never }
     ],
-    ["retries as often as told", [down], 6, "RpcClientError", { retry: 5 }],
-    ["does not retry without retries", [down], 1, "RpcClientError", { retry: false }],
+    ["retries at most `retry` times", [down], 6, "RpcClientError", { retry: 5 }],
+    ["does not retry if `retry` is false", [down], 1, "RpcClientError", { retry: false }],
     ["does not retry a procedure that may not be repeated", [down], 1, "RpcClientError", { idempotent: [] }]
   ]
   for (const [what, answers, calls, end, options] of cases) {

@@ -145,23 +145,23 @@ const linked = () => {
 }
 
 describe("A command", () => {
-  it("has a deadline from the first on: the store is asked what time it has", () => {
+  it("has a deadline even if it is the first: the process reads the time of the store before it", () => {
     const { exchange, sent } = linked()
     exchange()
     assert.deepStrictEqual(sent, [50_250])
   })
 
-  it("has one that is counted from when the last answer was received, and not from when it was asked for", () => {
+  it("has a deadline that counts from the receipt of the last answer, and not from its request", () => {
     const { exchange, pass, sent } = linked()
     exchange()
     exchange(200)
     pass(1_000)
     exchange()
-    // The answer said 50,100 and was there at 50,200: whatever is between is no time that passed.
+    // The store answered at 50,100, and the answer arrived at 50,200. The time in between does not count.
     assert.strictEqual(sent.at(-1), 50_100 + 1_000 + 250)
   })
 
-  it("has one that is counted from when its content was decided: the process may be frozen before it sends it", () => {
+  it("has a deadline that counts from the decision about its content, because the process may be frozen before it sends the command", () => {
     const { exchange, pass, sent } = linked()
     exchange()
     const decidedAt = 1_000

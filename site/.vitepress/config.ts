@@ -39,7 +39,7 @@ const tokenize = (text: string): Array<string> =>
     .split(/[\s\p{P}\p{S}]+/u)
     .flatMap((word) => (/[a-z][A-Z]/.test(word) ? [word, ...word.split(/(?<=[a-z])(?=[A-Z])/)] : [word]))
 
-/** Raises pages that explain words and symptoms in the results of the search, and lowers pages that only use them. */
+/** The search ranks pages that explain words and symptoms higher, and pages that only use these words lower. */
 const boostDocument = (address: string): number =>
   /\/docs\/(?:concepts|tutorial|operations)\.html/.test(address)
     ? 2

@@ -175,7 +175,7 @@ const called = (around: Around, method: string, self: AnyEffect, runsTools: bool
         began = true
         return timed
       })
-      // A tool may fail with a rejection by another circuit, which must stay a `CircuitOpen`.
+      // If a tool fails with the rejection of another circuit, the error must stay a `CircuitOpen`.
       const isOwn = (error: unknown): error is CircuitOpen.CircuitOpen =>
         CircuitOpen.isCircuitOpen(error) &&
         (!began || (error.reason === "ProbeTimedOut" && error.circuit === subject.name))

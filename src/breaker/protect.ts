@@ -83,8 +83,8 @@ export const toSubject = (
 })
 
 /**
- * The circuit of a subject. The circuit of the previous call is cached, because with many keys, a lookup by name and key costs more than
- * the rest of the call.
+ * The circuit of a subject. The subject caches the circuit of its previous call: with many keys, a lookup by name and key costs more than the
+ * rest of the call.
  */
 export const find = (subject: CircuitRef, caller: Caller): LiveCircuit => {
   const { circuit } = subject

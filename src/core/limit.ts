@@ -167,8 +167,8 @@ export class AdaptiveLimit {
   }
 
   /**
-   * {@link ended} for a success while the limit is infinite and no objective is set, which is the usual end of a call. Otherwise, changes
-   * nothing and returns `false`.
+   * {@link ended} for the usual end of a call: a success while the limit is infinite and no objective is set. Otherwise, changes nothing
+   * and returns `false`.
    */
   succeededAsUsual(took: number, now: number): boolean {
     if (this.limit !== Infinity || this.rules.objectiveMillis > 0) return false

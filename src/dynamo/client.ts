@@ -14,7 +14,7 @@ export interface DynamoClient {
     // biome-ignore lint/suspicious/noExplicitAny: the AWS client defines the commands
     command: any,
     options?: { readonly abortSignal?: AbortSignal }
-    // biome-ignore lint/suspicious/noExplicitAny: each command has its own answer, which this store decodes
+    // biome-ignore lint/suspicious/noExplicitAny: each command has its own answer, and this store decodes it
   ) => Promise<any>
 }
 

@@ -15,8 +15,8 @@ import type { CircuitItem, CircuitRecord } from "./records.ts"
 import { farMillis } from "./serverClock.ts"
 
 /**
- * The hub is one item that all processes of a store write. It contains the register of live processes, the last epoch, and the changes of the
- * latest turn until the items of the circuits contain them.
+ * The hub is one item that all processes of a store write. It contains the register of live processes and the last epoch. It also contains the
+ * changes of the latest turn until the process has written them to the items of the circuits.
  */
 export interface Hub {
   readonly life: string

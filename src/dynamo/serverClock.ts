@@ -12,7 +12,7 @@ export const farMillis = 10_000
  * Estimates the time of the DynamoDB servers.
  *
  * A condition in DynamoDB cannot read a clock, and the `Date` headers of its responses have whole seconds. So this class uses the clock of the
- * process, which on AWS is accurate to milliseconds, and corrects it if it contradicts the headers. The corrected time is wrong by at most two
+ * process. On AWS, this clock is accurate to milliseconds. If the clock contradicts the headers, this class corrects the time. The corrected time is wrong by at most two
  * seconds.
  */
 export class ServerClock {

@@ -19,7 +19,7 @@ import type { Registry } from "./registry.ts"
 
 /** A call is a Failure if it had this many times the median duration. */
 const times = 2
-/** While no median is known, it must have had this share of `slowCall`, or of {@link usualSlowMillis} if that is shorter. */
+/** Before a median is known, a call needs this share of `slowCall`, or of {@link usualSlowMillis} if that is shorter. */
 const share = 1 / 4
 const usualSlowMillis = 2_000
 

@@ -279,7 +279,7 @@ const takeKeyed = (queue: Queue, { delayOf, f, of }: Taking, keyOf: (job: unknow
   return taken
 }
 
-/** The longest wait between giving back a job and claiming the next job, which may have another circuit. */
+/** The longest wait after a worker has given back a job. The next job may have another circuit. */
 const givenBackMillis = 1_000
 
 /**
@@ -288,11 +288,11 @@ const givenBackMillis = 1_000
  *
  * - With one circuit for all jobs, workers take no job while it is open. After the circuit closes, workers continue in waves, the oldest
  *   first: 4 workers at once, then 8, 16 and so on, every 100 milliseconds. If the circuit opens after a worker has claimed a job, or
- *   another circuit inside the job rejects a call, the job is given back unchanged.
- * - With a `key` that is a function of the job, jobs of other circuits continue. A job that is rejected at its first attempt is offered
- *   again with a delay, and the claimed copy completes. The new id ends with the number of offers (`~1`), and the delay doubles each time,
- *   up to `maxDelay`. A job that has already failed keeps its attempts, and is given back unchanged. A `key` that throws or returns no
- *   string is a defect, which costs the job an attempt.
+ *   another circuit inside the job rejects a call, the worker gives the job back unchanged.
+ * - With a `key` that is a function of the job, jobs of other circuits continue. If the circuit rejects a job at its first attempt,
+ *   the worker offers the job again with a delay, and completes the claimed copy. The new id ends with the number of offers (`~1`), and the
+ *   delay doubles each time, up to `maxDelay`. A job that has already failed keeps its attempts: the worker gives it back unchanged. A `key`
+ *   that throws or returns no string is a defect, and costs the job an attempt.
  *
  * It runs one job, and fails if the job fails. For a worker, use `Effect.retry(Effect.forever(take), Schedule.spaced("1 second"))`.
  *

@@ -395,7 +395,7 @@ export const standard = <const O extends StandardOptions = Record<never, never>>
   const decoded = decodeOptions(operation, standardFields, options)
   const { breaker = {}, bulkhead = false, fallback, retry = {}, timeout = 10_000 } = decoded
   const of = toSubject(operation, name, breaker, "breaker")
-  // If the retries use the budget of this circuit, the breaker counts the successes, which costs less.
+  // If the retries use the budget of this circuit, the breaker counts the successes. This costs less than a count outside the breaker.
   const earns = retry !== false && retry.budget === undefined
   const parts: ReadonlyArray<Any | false> = [
     timeout !== false && timingOut(timeout),

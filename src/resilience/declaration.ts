@@ -22,7 +22,7 @@ const members = (minimum: 0 | 1) =>
   )
 
 export const membersField = members(1)
-/** The result of a lookup, which may be empty. */
+/** The result of a lookup. It may be empty. */
 export const discoveredField = members(0)
 
 export const weightField = field(

@@ -14,7 +14,7 @@ export interface Scenario {
   readonly callers: Callers
   /** The length of the run in milliseconds. */
   readonly for: number
-  /** The period of the run for which the figures are calculated. */
+  /** The figures cover this period of the run. */
   readonly window: { readonly at: number; readonly for: number }
   /** The protections to compare, by their names. */
   readonly protections: Readonly<Record<string, Protection>>

@@ -174,7 +174,7 @@ const waitingDurably = ({ activity, delays, guarded, returning }: Attempts): Any
       })
     })
 
-  // The engine stores results by name and attempt, and clocks by name. Each wait therefore has its own names, which a replay finds again.
+  // The engine stores results by name and attempt, and clocks by name. Each wait therefore has its own names, and a replay finds them again.
   const tryAt = (wait: number, last?: Waiting): AnyEffect => {
     const tried = Activity.make({
       name: wait === 0 ? name : `${name}~${wait}`,
