@@ -175,6 +175,18 @@ export const expression = (text: string, more: Readonly<Record<string, string>> 
   return Object.fromEntries(found.map((one) => [one, more[one] ?? one.slice(1)]))
 }
 
+/** Puts an item, unless a newer item is present. An older item has a number `name` below `value` (`<`), or of at most `value` (`<=`). */
+export const putOver = (table: DynamoTable, item: Item, name: string, is: "<" | "<=", value: number) => {
+  const condition = `attribute_not_exists(#${name}) OR #${name} ${is} :${name} OR NOT attribute_type(#${name}, :number)`
+  return table.send("PutItem", {
+    TableName: table.name,
+    Item: item,
+    ConditionExpression: condition,
+    ExpressionAttributeNames: expression(condition),
+    ExpressionAttributeValues: { [`:${name}`]: n(value), ":number": s("N") }
+  })
+}
+
 /** Reads one item, strongly consistent. */
 export const get = (table: DynamoTable, sk: string): Effect.Effect<Item | undefined, RequestError> =>
   Effect.map(

@@ -1,6 +1,6 @@
 import * as Effect from "effect/Effect"
 import { type DigestsAnswer, type Exchange, limits } from "../store/SharedStore.ts"
-import { type DynamoTable, expression, type Item, keyOf, n, type RequestError, s, textOf } from "./client.ts"
+import { type DynamoTable, expression, type Item, keyOf, n, putOver, type RequestError, s, textOf } from "./client.ts"
 import { type Hub, liveVoter } from "./hub.ts"
 import { deletedAt } from "./records.ts"
 
@@ -26,16 +26,7 @@ export const writeDigest = (
     digest: s(`=${digest}`),
     x: deletedAt(time + Math.max(ttl, keptMillis))
   }
-  const condition = "attribute_not_exists(#at) OR #at <= :at OR NOT attribute_type(#at, :number)"
-  return Effect.ignore(
-    table.send("PutItem", {
-      TableName: table.name,
-      Item: item,
-      ConditionExpression: condition,
-      ExpressionAttributeNames: expression(condition),
-      ExpressionAttributeValues: { ":at": n(time), ":number": s("N") }
-    })
-  )
+  return Effect.ignore(putOver(table, item, "at", "<=", time))
 }
 
 /** The digests of live voters with names after `after`, ascending. */
