@@ -150,9 +150,9 @@ const failure = (self: Effect.Effect<unknown, SharedStore.StoreError>) =>
 const hubs: ReadonlyArray<readonly [name: string, more: Record<string, unknown>, problem: RegExp]> = [
   ["of a newer version", { f: { N: "2" } }, /expected format 1, got 2/],
   ["that another program wrote", { f: { S: "x" } }, /expected format 1, got no format/],
-  ["without its life", { life: { S: "no life" } }, /it has no life/],
+  ["without its life", { life: { S: "no life" } }, /the life of the store is missing/],
   ["without a number", { head: { S: "1" } }, /a number is missing/],
-  ["with torn changes", { p: { S: '[1,2,[["api"' } }, /its pending changes are torn/]
+  ["with truncated changes", { p: { S: '[1,2,[["api"' } }, /its pending changes are invalid/]
 ]
 
 describe("a hub", () => {

@@ -13,7 +13,6 @@ export const samples = 60
 /** How long the server and the page keep transitions. */
 export const hourMillis = 3_600_000
 
-/** The source of the data. */
 export interface SourceView {
   /** `fleet`: the store of a fleet. `process`: the circuits of this process only. */
   readonly kind: "fleet" | "process"

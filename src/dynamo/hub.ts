@@ -91,14 +91,14 @@ export const hubFrom = (item: Item): Hub | UnreadableHub => {
     return problem(`expected format ${format}, got ${wholeOf(item["f"]) ?? "no format"}`)
   }
   const life = textOf(item["life"]) ?? ""
-  if (!/^[\w-]+$/.test(life)) return problem("it has no life")
+  if (!/^[\w-]+$/.test(life)) return problem("the life of the store is missing")
   const [born, version, epoch, head, time] = ["born", "v", "epoch", "head", "t"].map((name) => wholeOf(item[name]))
   if (born === undefined || version === undefined || epoch === undefined || head === undefined || time === undefined) {
     return problem("a number is missing")
   }
   const text = textOf(item["p"])
   const pending = text === undefined ? undefined : pendingFrom(text)
-  if (text !== undefined && pending === undefined) return problem("its pending changes are torn")
+  if (text !== undefined && pending === undefined) return problem("its pending changes are invalid")
   return { life, born, version, epoch, head, time, voters: votersFrom(item), pending }
 }
 

@@ -23,7 +23,6 @@ export const attemptHeader = "x-envoy-attempt-count"
 
 // ---- The client -----------------------------------------------------------------------------------------------------
 
-/** The headers of a request inside a deadline. */
 export const headersOf = (deadline: CallDeadline, fiber: Fiber.Fiber<unknown, unknown>): Record<string, string> => {
   const left = leftOf(deadline, fiber)
   return {

@@ -30,7 +30,6 @@ export const weightField = field(
   numberWhere((n) => n > 0 && n < Infinity)
 )
 
-/** An object from the names of members to weights. */
 export const weightsField: Field<Readonly<Record<string, number>>> = {
   optional: false,
   decode: (input, path, problems) => {
