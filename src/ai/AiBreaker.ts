@@ -85,7 +85,10 @@ export interface Options {
   readonly timeout?: Duration.Input | false | undefined
   /** The longest time until the first token of a stream. `false` disables the limit. Default: 1 minute. */
   readonly firstToken?: Duration.Input | false | undefined
-  /** The longest pause between two tokens of a stream. The time in which tools run does not count. `false` disables the limit. Default: 1 minute. */
+  /**
+   * The longest pause between two tokens of a stream. The time in which tools run does not count. `false` disables the limit. Default: 1
+   * minute.
+   */
   readonly betweenTokens?: Duration.Input | false | undefined
   /**
    * The longest time for which a rate limit or an exhausted quota opens the circuit. If the provider asks for a longer wait,

@@ -11,9 +11,9 @@ export const farMillis = 10_000
 /**
  * Estimates the time of the DynamoDB servers.
  *
- * A condition in DynamoDB cannot read a clock, and the `Date` headers of its responses have whole seconds. So this class uses the clock of the
- * process. On AWS, this clock is accurate to milliseconds. If the clock contradicts the headers, this class corrects the time. The corrected time is wrong by at most two
- * seconds.
+ * A condition in DynamoDB cannot read a clock, and the `Date` headers of its responses have whole seconds. So this class uses the clock of
+ * the process. On AWS, this clock is accurate to milliseconds. If the clock contradicts the headers, this class corrects the time. The
+ * corrected time is wrong by at most two seconds.
  */
 export class ServerClock {
   readonly local: () => number

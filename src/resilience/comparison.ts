@@ -11,9 +11,10 @@
  *
  * Leaving out: with the score alone, a member that is n times slower would receive about 1 of 2 n^2 calls (5 % for n = 3). Therefore the
  * pool leaves out a member that is much slower than the others. This applies to a member if its latency and more than half of its recent
- * calls are at least 3 times the median of the pool, and at least 50 milliseconds above the median. Seven late calls in a row leave a member out; single late calls do not. After 10
- * seconds and 200 calls of the pool, one call tries the member. If that call is on time, the member is back, but the next late call leaves it
- * out again. If the call is late or fails, the pool leaves the member out again. At most half of the members are left out.
+ * calls are at least 3 times the median of the pool, and at least 50 milliseconds above the median. Seven late calls in a row leave a
+ * member out; single late calls do not. After 10 seconds and 200 calls of the pool, one call tries the member. If that call is on time, the
+ * member is back, but the next late call leaves it out again. If the call is late or fails, the pool leaves the member out again. At most
+ * half of the members are left out.
  */
 
 const riseShare = 0.3
