@@ -177,6 +177,26 @@ describe.each(Object.entries(freezes))("A process that %s", (_, freeze) => {
 })
 
 describe("A process that is stopped", () => {
+  it("does not close a later opening because a health check has passed before", () => {
+    let checks = 0
+    let passes = true
+    // The processes check in turns. Only the checks of the first process pass, after a while.
+    const check = Effect.suspend(() => (checks++ % 2 === 1 && passes ? Effect.sleep(50) : Effect.fail("down")))
+    const simulation = two({ policy: { cooldown: 300_000, probe: { check, schedule: "1 second" } } })
+    simulation.process(1).do(openFor(30 * minutes))
+    until(simulation, () => checks === 2)
+    simulation.process(0).stall(5 * minutes)
+    wait(simulation, 100)
+    simulation.process(1).do(CircuitBreaker.reset("api"))
+    wait(simulation, 100)
+    const began = simulation.now
+    passes = false
+    simulation.process(1).do(openFor(30 * minutes))
+    wait(simulation, 6 * minutes)
+    assert.deepStrictEqual(written(simulation, began), ["Open, OpenedByHand"])
+    assert.deepStrictEqual(states(simulation), ["Open", "Open"])
+  })
+
   it("follows no answer of the store that has become old meanwhile", () => {
     const simulation = two()
     simulation.process(0).network.conditions.loseAnnouncement = 1
