@@ -40,3 +40,9 @@ export class DeadlineExceeded extends Cause.TimeoutError {
 
 export const isDeadlineExceeded = (error: unknown): error is DeadlineExceeded =>
   Cause.isTimeoutError(error) && ExceededId in error
+
+/** Whether a cause contains the error of a deadline. Handlers whose type allows no `TimeoutError` turn it into a defect (`Effect.orDie`). */
+export const hasDeadlineExceeded = (cause: Cause.Cause<unknown>): boolean =>
+  cause.reasons.some(
+    (reason) => reason._tag !== "Interrupt" && isDeadlineExceeded(reason._tag === "Die" ? reason.defect : reason.error)
+  )
