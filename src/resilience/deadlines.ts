@@ -8,8 +8,8 @@ import { type CallDeadline, CurrentDeadline, DeadlineExceeded, deadlineOf } from
 
 type AnyFiber = Fiber.Fiber<unknown, unknown>
 
-/** In whole milliseconds, so that the text does not have nanoseconds. */
-const text = (millis: number): string => `'${Duration.format(Duration.millis(Math.ceil(millis)))}'`
+/** In whole milliseconds, at least 1, so that the text does not have nanoseconds. */
+const text = (millis: number): string => `'${Duration.format(Duration.millis(Math.max(1, Math.round(millis))))}'`
 
 const isOver = "The deadline is over"
 

@@ -41,8 +41,14 @@ export class DeadlineExceeded extends Cause.TimeoutError {
 export const isDeadlineExceeded = (error: unknown): error is DeadlineExceeded =>
   Cause.isTimeoutError(error) && ExceededId in error
 
-/** Whether a cause contains the error of a deadline. Handlers whose type allows no `TimeoutError` turn it into a defect (`Effect.orDie`). */
-export const hasDeadlineExceeded = (cause: Cause.Cause<unknown>): boolean =>
-  cause.reasons.some(
-    (reason) => reason._tag !== "Interrupt" && isDeadlineExceeded(reason._tag === "Die" ? reason.defect : reason.error)
+/**
+ * Whether a deadline ended an effect: the error of the deadline is the only error in its cause. It may be a defect, because a handler whose
+ * type allows no `TimeoutError` uses `Effect.orDie`.
+ */
+export const endedAtDeadline = ({ reasons }: Cause.Cause<unknown>): boolean => {
+  const errors = reasons.filter((reason) => reason._tag !== "Interrupt")
+  return (
+    errors.length > 0 &&
+    errors.every((reason) => isDeadlineExceeded(reason._tag === "Die" ? reason.defect : reason.error))
   )
+}
