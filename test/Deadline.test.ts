@@ -89,8 +89,34 @@ describe("within", () => {
     })
   )
 
-  it("refuses a duration that is not above 0, and names the field", () => {
-    for (const wrong of [0, -1, Number.NaN, "soon"]) {
+  it.effect.each([0, -1, Duration.zero, Duration.negate(Duration.seconds(1)), Duration.negativeInfinity])(
+    "a computed duration that is already over, %s, fails at once and does not run the effect",
+    (over) =>
+      Effect.gen(function* () {
+        let ran = false
+        const error = yield* Effect.flip(
+          Deadline.within(
+            Effect.sync(() => {
+              ran = true
+            }),
+            over
+          )
+        )
+        assert.deepStrictEqual([kindOf(error), ran, error.message], ["deadline", false, "The deadline is over"])
+      })
+  )
+
+  it.effect("takes what `remaining` returns: an infinite duration sets no deadline", () =>
+    Effect.gen(function* () {
+      const outside = yield* Deadline.remaining
+      assert.deepStrictEqual(yield* Deadline.within(Deadline.remaining, outside), Duration.infinity)
+      const inside = Deadline.within(Deadline.remaining, Duration.infinity)
+      assert.deepStrictEqual(yield* Deadline.within(inside, "3 seconds"), Duration.seconds(3))
+    })
+  )
+
+  it("refuses a value that is no duration, and names the field", () => {
+    for (const wrong of [Number.NaN, "soon", undefined, {}]) {
       assert.throws(() => Deadline.within(Effect.void, wrong as never), RangeError, /Deadline\.within.*duration/)
     }
   })
@@ -104,6 +130,16 @@ describe("a timeout", () => {
     Effect.gen(function* () {
       const end = yield* ended(Deadline.within(pipe(Effect.never, Resilience.timeout(own)), deadline))
       assert.deepStrictEqual([kindOf(end.error), end.took], [kind, took])
+    })
+  )
+
+  it.effect("names whole milliseconds in the error of a deadline that is not one", () =>
+    Effect.gen(function* () {
+      const hanging = pipe(Effect.never, Resilience.timeout("10 seconds"))
+      const inner = yield* ended(Deadline.within(hanging, Duration.micros(49_966n)))
+      assert.include(String(inner.error), "Operation timed out after '50ms', at the deadline of the caller")
+      const outer = yield* ended(Deadline.within(Effect.never, Duration.micros(49_966n)))
+      assert.include(String(outer.error), "The deadline of '50ms' is over")
     })
   )
 })
@@ -254,7 +290,9 @@ describe("a call that the deadline interrupts", () => {
     protect: (call: Effect.Effect<unknown>) => CircuitBreaker.protect(call, "api"),
     timeout: (call: Effect.Effect<unknown>) =>
       pipe(call, Resilience.timeout("1 minute"), CircuitBreaker.protect("api")),
-    standard: Resilience.standard("api", { retry: false, timeout: "1 minute" })
+    standard: Resilience.standard("api", { retry: false, timeout: "1 minute" }),
+    "a timeout that becomes a defect": (call: Effect.Effect<unknown>) =>
+      pipe(call, Resilience.timeout("1 minute"), Effect.orDie, CircuitBreaker.protect("api"))
   }
   const cases = [
     { usual: undefined, deadline: 499, failures: 0 },

@@ -19,6 +19,7 @@ const open = CircuitOpen.make({
   openings: 1,
   detail: "5 failures in a row"
 })
+const late = Effect.runSync(Effect.flip(Deadline.within(Effect.never, 0)))
 const full = BulkheadFull.make({ bulkhead: "pool", concurrency: 1, queue: 0 })
 
 /** A client of a server with this middleware. */
@@ -52,6 +53,8 @@ describe("the answer to the caller if the handler ends with", () => {
       Cause.die(other),
       { reason: "CircuitOpen", service: "far", retryable: false }
     ],
+    ["the error of a deadline as a defect", Cause.die(late), { reason: "DeadlineExceeded", retryable: true }],
+    ["the error of a deadline", Cause.fail(late), { reason: "DeadlineExceeded", retryable: true }],
     ["two rejections", Cause.combine(Cause.die(open), Cause.die(full)), { reason: "CircuitOpen", ...answers }],
     [
       "a rejection beside an interruption",
@@ -79,6 +82,8 @@ describe("the answer to the caller if the handler ends with", () => {
   const kept: ReadonlyArray<readonly [what: string, cause: Cause.Cause<unknown>]> = [
     ["a typed error", Cause.fail(new NotFound({ id: 1 }))],
     ["a defect", Cause.die("out of order")],
+    ["a defect beside the error of a deadline", Cause.combine(Cause.die(late), Cause.die("out of order"))],
+    ["a timeout of its own, as a defect", Cause.die(new Cause.TimeoutError("slow"))],
     ["a defect beside a rejection", Cause.combine(Cause.die(open), Cause.die("out of order"))],
     ["an interruption", Cause.interrupt(1)]
   ]

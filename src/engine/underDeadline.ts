@@ -2,7 +2,7 @@ import * as Cause from "effect/Cause"
 import type * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Outcome from "../core/Outcome.ts"
-import { type CallDeadline, DeadlineExceeded, isDeadlineExceeded } from "../shapes/currentDeadline.ts"
+import { type CallDeadline, DeadlineExceeded, endedAtDeadline } from "../shapes/currentDeadline.ts"
 import type { Restore } from "./classify.ts"
 import type { LiveCircuit } from "./liveCircuit.ts"
 import type { Permit } from "./permit.ts"
@@ -33,9 +33,6 @@ const earlyMillis = 2
 
 const detail = "no answer before the deadline of the caller"
 
-const hasExceeded = (cause: Cause.Cause<unknown>): boolean =>
-  cause.reasons.some((reason) => reason._tag === "Fail" && isDeadlineExceeded(reason.error))
-
 /** Settles a call of a caller with a deadline. Run it uninterruptibly. */
 export const settleUnderDeadline = (
   registry: Registry,
@@ -58,7 +55,7 @@ export const settleUnderDeadline = (
     return settled
   }
   const interrupted = Cause.hasInterruptsOnly(exit.cause)
-  const cut = interrupted ? now >= until - earlyMillis : hasExceeded(exit.cause)
+  const cut = interrupted ? now >= until - earlyMillis : endedAtDeadline(exit.cause)
   if (!cut) return permit.settle(exit, restore)
   if (!hadTime(circuit, now - start)) return permit.settleAs(Outcome.ignored)
   return interrupted
