@@ -87,6 +87,30 @@ describe("DynamoDB that", () => {
   )
 
   live(
+    "throttles a client that retries for longer than an operation may take: the error says why",
+    Effect.gen(function* () {
+      const { proxy } = yield* behindProxy
+      const client = yield* dynamoClient(proxy.url, 20)
+      const store = yield* DynamoStore.make({ client, table: circuitsTable })
+      yield* store.load([])
+      proxy.decide = () => "throttle"
+      const page: Effect.Effect<unknown, SharedStore.StoreError> = store.page(0, 10)
+      for (const one of [page, store.load([]), store.digests(""), exchanged(store, {})]) {
+        const error = yield* Effect.flip(one)
+        assert.match(
+          error.message,
+          /DynamoDB has not answered in time \(The level of configured provisioned throughput/
+        )
+      }
+      proxy.decide = () => "pass"
+      yield* store.load([])
+      proxy.decide = () => Effect.runPromise(Effect.sleep("3 seconds"))
+      assert.match((yield* Effect.flip(store.load([]))).message, /failed to load: DynamoDB has not answered in time$/)
+    }),
+    60_000
+  )
+
+  live(
     "throttles every tenth request still carries the transitions of the fleet",
     Effect.gen(function* () {
       const { proxy, replicas } = yield* behindProxy

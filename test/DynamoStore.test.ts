@@ -1,4 +1,11 @@
-import { BatchGetItemCommand, DescribeTableCommand, type DynamoDBClient } from "@aws-sdk/client-dynamodb"
+import {
+  BatchGetItemCommand,
+  CreateTableCommand,
+  type CreateTableCommandInput,
+  DescribeTableCommand,
+  type DynamoDBClient,
+  type KeySchemaElement
+} from "@aws-sdk/client-dynamodb"
 import { assert, describe, expectTypeOf, it } from "@effect/vitest"
 import { Config, ConfigProvider, Effect, Exit, Layer, Logger, Scope } from "effect"
 import { type BreakerStore, CircuitBreaker } from "effect-fuse"
@@ -75,6 +82,118 @@ describe("DynamoStore", () => {
       assert.strictEqual(asked, 2)
     })
   )
+
+  const key = (...names: ReadonlyArray<string>): Array<KeySchemaElement> =>
+    names.map((AttributeName, index) => ({ AttributeName, KeyType: index === 0 ? "HASH" : "RANGE" }))
+  const others: ReadonlyArray<readonly [what: string, definition: Partial<CreateTableCommandInput>, problem: RegExp]> =
+    [
+      [
+        "with another key",
+        { KeySchema: key("id", "sk") },
+        /exists, and its key is id \(S\), sk \(S\) instead of pk \(S\), sk/
+      ],
+      [
+        "without a sort key",
+        { KeySchema: key("pk") },
+        /exists, and its key is pk \(S\) instead of pk \(S\), sk \(S\)\. Use/
+      ],
+      [
+        "without an index",
+        { KeySchema: key("pk", "sk") },
+        /exists, and it has no local index changes\. Use another name/
+      ],
+      [
+        "with another index",
+        {
+          KeySchema: key("pk", "sk"),
+          LocalSecondaryIndexes: [
+            { IndexName: "changes", KeySchema: key("pk", "epoch"), Projection: { ProjectionType: "ALL" } }
+          ]
+        },
+        /the key of its index changes is pk \(S\), epoch \(S\) instead of pk \(S\), e \(N\)/
+      ]
+    ]
+  const attributesOf = ({ KeySchema = [], LocalSecondaryIndexes = [] }: Partial<CreateTableCommandInput>) =>
+    new Set(
+      [...KeySchema, ...LocalSecondaryIndexes.flatMap(({ KeySchema = [] }) => KeySchema)].map(
+        (one) => one.AttributeName
+      )
+    )
+  const created = (client: DynamoDBClient, TableName: string, definition: Partial<CreateTableCommandInput>) =>
+    Effect.promise(() =>
+      client.send(
+        new CreateTableCommand({
+          TableName,
+          BillingMode: "PAY_PER_REQUEST",
+          AttributeDefinitions: [...attributesOf(definition)].map((AttributeName) => ({
+            AttributeName,
+            AttributeType: AttributeName === "e" ? "N" : "S"
+          })),
+          ...definition
+        } as CreateTableCommandInput)
+      )
+    )
+
+  for (const [what, definition, problem] of others) {
+    live(
+      `does not accept a table ${what} that another program created: createTable says what differs`,
+      Effect.gen(function* () {
+        const client = yield* dynamoClient((yield* server).url)
+        const name = what.replaceAll(" ", "-")
+        yield* created(client, name, definition)
+        const error = yield* Effect.flip(DynamoStore.createTable({ client, table: name }))
+        assert.match(error.message, problem)
+      })
+    )
+  }
+
+  live(
+    "accepts a table that another program created if its index has all attributes",
+    Effect.gen(function* () {
+      const client = yield* dynamoClient((yield* server).url)
+      yield* created(client, "all-attributes", {
+        KeySchema: key("pk", "sk"),
+        LocalSecondaryIndexes: [
+          { IndexName: "changes", KeySchema: key("pk", "e"), Projection: { ProjectionType: "ALL" } }
+        ]
+      })
+      yield* DynamoStore.createTable({ client, table: "all-attributes" })
+    })
+  )
+
+  const refusals: ReadonlyArray<readonly [what: string, table: string, message: string]> = [
+    [
+      "a missing table",
+      "missing",
+      "The store failed to page: the table missing does not exist in this region of this account (Requested resource not found)"
+    ],
+    [
+      "a table with another key",
+      "unlike",
+      "The store failed to page: the table unlike has other keys than pk and sk: use a new table"
+    ],
+    [
+      "a table without an index",
+      "bare",
+      "The store failed to page: the table bare has no index changes: use a new table"
+    ]
+  ]
+  for (const [what, table, message] of refusals) {
+    live(
+      `says what is wrong with ${what}`,
+      Effect.gen(function* () {
+        const client = yield* dynamoClient((yield* server).url)
+        if (table !== "missing") {
+          yield* created(client, table, { KeySchema: table === "bare" ? key("pk", "sk") : key("id") })
+        }
+        const store = yield* DynamoStore.make({ client, table })
+        if (table === "bare") yield* swapOf(store, swap())
+        const reader = yield* DynamoStore.make({ client, table })
+        const error = yield* Effect.flip(reader.page(0, 10))
+        assert.isTrue(error.message.startsWith(message), error.message)
+      })
+    )
+  }
 
   live(
     "says why a table cannot be created",

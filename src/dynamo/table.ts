@@ -50,22 +50,55 @@ export const createTable = (client: DynamoClient, table: string): Effect.Effect<
       () => Effect.void
     )
     // For a moment, DynamoDB may answer that a new table does not exist.
-    const isActive = Effect.catchIf(
-      Effect.map(
-        send(new aws.DescribeTableCommand({ TableName: table })),
-        ({ Table }): boolean => Table?.TableStatus === "ACTIVE"
-      ),
+    const described: Effect.Effect<Description | undefined, RequestError> = Effect.catchIf(
+      Effect.map(send(new aws.DescribeTableCommand({ TableName: table })), ({ Table }) => Table),
       is("ResourceNotFoundException"),
-      () => Effect.succeed(false)
+      () => Effect.succeed(undefined)
     )
-    for (let waited = 0; !(yield* isActive); waited += checkMillis) {
-      if (waited >= activeWithinMillis) {
-        return yield* new RequestError({ cause: new Error(`the table ${table} does not become active`) })
-      }
+    const failed = (what: string) => new RequestError({ cause: new Error(`the table ${table} ${what}`) })
+    let found = yield* described
+    for (let waited = 0; found?.TableStatus !== "ACTIVE"; waited += checkMillis) {
+      if (waited >= activeWithinMillis) return yield* failed("does not become active")
       yield* Effect.sleep(checkMillis)
+      found = yield* described
     }
+    const difference = differenceOf(found)
+    if (difference !== undefined) return yield* failed(`exists, and ${difference}. Use another name`)
     yield* expiring(send, aws, table)
   })
+
+/** The parts of a table's description that this file reads. */
+interface Description {
+  readonly TableStatus?: string
+  readonly KeySchema?: Keys
+  readonly AttributeDefinitions?: ReadonlyArray<{ readonly AttributeName?: string; readonly AttributeType?: string }>
+  readonly LocalSecondaryIndexes?: ReadonlyArray<{
+    readonly IndexName?: string
+    readonly KeySchema?: Keys
+    readonly Projection?: { readonly ProjectionType?: string; readonly NonKeyAttributes?: ReadonlyArray<string> }
+  }>
+}
+type Keys = ReadonlyArray<{ readonly AttributeName?: string; readonly KeyType?: string }>
+
+/** The keys of a table or of an index with their types, such as `pk (S), sk (S)`. */
+const keysOf = (keys: Keys = [], { AttributeDefinitions = [] }: Description): string =>
+  ["HASH", "RANGE"]
+    .flatMap((type) => keys.find(({ KeyType }) => KeyType === type)?.AttributeName ?? [])
+    .map((name) => `${name} (${AttributeDefinitions.find((one) => one.AttributeName === name)?.AttributeType})`)
+    .join(", ")
+
+/** Why a table that already exists cannot contain circuits. */
+const differenceOf = (found: Description): string | undefined => {
+  const keys = keysOf(found.KeySchema, found)
+  if (keys !== "pk (S), sk (S)") return `its key is ${keys} instead of pk (S), sk (S)`
+  const index = found.LocalSecondaryIndexes?.find(({ IndexName }) => IndexName === changesIndex)
+  if (index === undefined) return `it has no local index ${changesIndex}`
+  const ofIndex = keysOf(index.KeySchema, found)
+  if (ofIndex !== "pk (S), e (N)") return `the key of its index ${changesIndex} is ${ofIndex} instead of pk (S), e (N)`
+  const { NonKeyAttributes = [], ProjectionType } = index.Projection ?? {}
+  const lacking = ProjectionType === "ALL" ? [] : indexed.filter((name) => !NonKeyAttributes.includes(name))
+  return lacking.length === 0 ? undefined : `its index ${changesIndex} lacks the attributes ${lacking.join(", ")}`
+}
 
 /** Lets DynamoDB delete expired items. Some emulators do not support the request, and DynamoDB refuses it if the setting is already on. */
 const expiring = (

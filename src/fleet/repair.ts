@@ -28,6 +28,9 @@ const downMillis = 1_000
 /** How long a process that starts waits to read which circuits are open, once the store is connected. */
 const startMillis = 200
 
+/** A warning appears after this many failed reads in a row, if writes succeed meanwhile. */
+const missesReported = 3
+
 const stepMillis = 20
 
 /** How long shutdown waits for the last messages to reach the store. */
@@ -62,6 +65,8 @@ export class Repair {
   private reported = false
   /** Whether the store reported by itself that it is not connected. */
   private away = false
+  /** Whether a warning says that reads fail although the store answers writes. */
+  private reportedReads = false
 
   constructor(of: {
     readonly context: FleetContext
@@ -93,7 +98,8 @@ export class Repair {
       const now = context.now()
       for (const circuit of context.shared)
         if (circuit.fleetState !== undefined) this.ballots.renew(circuit, circuit.fleetState)
-      const isWell = context.client.misses === 0 && !this.pages.isBehind && !this.hasMissed && !context.isStalled()
+      const isBehind = this.pages.misses > 0 || this.hasMissed || context.isStalled()
+      const isWell = context.client.misses === 0 && !isBehind
       if (isWell && now - synced < context.syncMillis - tick / 2) return Effect.void
       synced = now
       this.hasMissed = false
@@ -176,7 +182,8 @@ export class Repair {
   }
 
   private get sync(): Effect.Effect<void> {
-    return Effect.andThen(Effect.all([this.pages.read, this.exchange], { concurrency: 2 }), this.tidy)
+    const both = Effect.all([this.pages.read, this.exchange], { concurrency: 2 })
+    return Effect.andThen(both, Effect.andThen(this.reportReads, this.tidy))
   }
 
   private get exchange(): Effect.Effect<void> {
@@ -271,6 +278,25 @@ export class Repair {
     this.reported = true
     const line = `The store of the circuits does not answer: ${this.context.client.trouble}`
     return Effect.annotateLogs(quietly(Effect.logWarning(line)), storeAnnotation, "circuits")
+  }
+
+  /**
+   * A store that answers writes and fails reads is not down: this process votes, but learns nothing from other processes. The usual reason is
+   * a missing right or a missing index.
+   */
+  private get reportReads(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const { misses, trouble } = this.pages
+      if (misses === 0 && this.reportedReads) {
+        this.reportedReads = false
+        return quietly(Effect.logInfo("The changes of other processes can be read again"))
+      }
+      const isOnlyReads = misses >= missesReported && this.context.client.misses === 0
+      if (!isOnlyReads || this.reportedReads) return Effect.void
+      this.reportedReads = true
+      const line = `The store answers, but this process cannot read the changes of other processes: ${trouble}`
+      return Effect.annotateLogs(quietly(Effect.logWarning(line)), storeAnnotation, "circuits")
+    })
   }
 
   wentDown(): void {

@@ -125,7 +125,13 @@ export const tableStore = (
 ): SharedStore.SharedStore =>
   storeOn(
     // The type of `send` has a different answer for each kind of request.
-    { name: "table", prefix: "fleet", send: send as DynamoTable["send"], clock: new ServerClock(now) },
+    {
+      name: "table",
+      prefix: "fleet",
+      send: send as DynamoTable["send"],
+      clock: new ServerClock(now),
+      attempts: { trouble: undefined }
+    },
     1_000,
     newLife
   )
