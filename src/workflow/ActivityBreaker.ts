@@ -50,7 +50,7 @@ import {
 } from "../core/fields.ts"
 import type { AnyEffect } from "../engine/timeout.ts"
 import { boundsFields, delayBounds } from "../resilience/delayBounds.ts"
-import { inTurn, type Patience, wasNotMade, whileRejected } from "../resilience/waiting.ts"
+import { inTurn, isKnown, type Patience, wasNotMade, whileRejected } from "../resilience/waiting.ts"
 import { CircuitOpen } from "../shapes/CircuitOpen.ts"
 
 /**
@@ -95,13 +95,14 @@ const activityField = field("an Activity", (input) =>
 
 /**
  * What the engine stores as the result of an activity that a circuit rejected: the circuit, the milliseconds that the attempt has waited so
- * far, and the milliseconds until the next try.
+ * far, the milliseconds until the next try, and whether the circuit belongs to the store of the runner.
  */
 const Waiting = Schema.TaggedStruct("effect-fuse/Waiting", {
   circuit: Schema.String,
   key: Schema.optional(Schema.String),
   waited: Schema.Number,
-  delay: Schema.Number
+  delay: Schema.Number,
+  wasKnown: Schema.optional(Schema.Boolean)
 })
 type Waiting = typeof Waiting.Type
 
@@ -169,7 +170,9 @@ const waitingDurably = ({ activity, delays, guarded, returning }: Attempts): Any
         return Effect.flatMap(delays.next(open, waited), (delay) =>
           delay === undefined
             ? Effect.fail(open)
-            : Effect.succeed(Waiting.make({ circuit, ...(key === undefined ? {} : { key }), waited, delay }))
+            : Effect.map(isKnown(open), (wasKnown) =>
+                Waiting.make({ circuit, ...(key === undefined ? {} : { key }), waited, delay, wasKnown })
+              )
         )
       })
     })
