@@ -91,7 +91,7 @@ describe("within", () => {
 
   it("refuses a duration that is not above 0, and names the field", () => {
     for (const wrong of [0, -1, Number.NaN, "soon"]) {
-      assert.throws(() => Deadline.within(Effect.void, wrong as never), RangeError, /Deadline\.within.*duration/)
+      assert.throws(() => Deadline.within(Effect.void, wrong as never), RangeError, /^Deadline\.within: duration: /)
     }
   })
 })

@@ -53,6 +53,11 @@ const throwing = new Proxy(
     }
   }
 )
+const unreadable = Object.defineProperty(new Error("out of order"), "cause", {
+  get: () => {
+    throw new Error("no")
+  }
+})
 const open = CircuitOpen.make({
   circuit: "x",
   state: "Open",
@@ -92,6 +97,7 @@ describe("the end of a call:", () => {
     ["a defect is a Failure", Exit.die("out of order"), failure],
     ["a defect that is an Error is a Failure", Exit.die(new Error("out of order")), failure],
     ["a defect whose properties throw is a Failure", Exit.die(throwing), failure],
+    ["a defect whose cause cannot be read is a Failure", Exit.die(unreadable), failure],
     [
       "a defect beside a typed error is a Failure",
       Exit.failCause(Cause.combine(Cause.fail("x"), Cause.die("y"))),
@@ -314,7 +320,7 @@ describe("the circuit of a call:", () => {
   scenario("a key that is not a string is a defect that names the option", quick, function* () {
     const client = yield* brokenClient(RpcClientBreaker.protect(Users, "api", { key: () => 7 as unknown as string }))
     const exit = yield* Effect.exit(client.GetUser({ id: 1 }))
-    assert.match(String(Exit.isFailure(exit) && Cause.squash(exit.cause)), /RpcClientBreaker\.protect.*key/)
+    assert.match(String(Exit.isFailure(exit) && Cause.squash(exit.cause)), /RpcClientBreaker\.protect: key: /)
   })
 
   scenario("a flat client uses the same circuits", quick, function* () {
