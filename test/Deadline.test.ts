@@ -117,7 +117,7 @@ describe("within", () => {
 
   it("refuses a value that is no duration, and names the field", () => {
     for (const wrong of [Number.NaN, "soon", undefined, {}]) {
-      assert.throws(() => Deadline.within(Effect.void, wrong as never), RangeError, /Deadline\.within.*duration/)
+      assert.throws(() => Deadline.within(Effect.void, wrong as never), RangeError, /^Deadline\.within: duration: /)
     }
   })
 })

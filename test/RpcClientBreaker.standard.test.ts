@@ -227,6 +227,35 @@ describe("the headers of a call", () => {
     assert.deepStrictEqual(other.seen, [{}])
   })
 
+  scenario("do not hide an answer that forbids retries, without a deadline", calm, function* () {
+    const { self } = answering(unavailable({ retryable: false }))
+    const client = yield* self.pipe(RpcClientBreaker.protect(Users, "api", { deadline: true }))
+    assert.strictEqual((yield* Effect.flip(client.GetUser({ id: 1 })))._tag, "ServiceUnavailable")
+  })
+
+  for (const [deadline, attempt] of [
+    [true, 2],
+    [false, 1]
+  ] as const) {
+    scenario(
+      `with \`deadline: ${deadline}\`, a retry is attempt ${attempt} of the calls inside it`,
+      calm,
+      function* () {
+        const { seen, self } = answering(down, "silence")
+        const looking = Effect.map(self, ({ GetUser, ...others }) => ({
+          ...others,
+          GetUser: (...args: Parameters<typeof GetUser>) =>
+            seen.length === 0 ? GetUser(...args) : Effect.map(Deadline.attempt, String)
+        }))
+        const client = yield* RpcClientBreaker.standard(looking as typeof self, Users, "api", {
+          ...idempotent,
+          deadline
+        })
+        assert.strictEqual(yield* ended(client.GetUser({ id: 1 })), String(attempt))
+      }
+    )
+  }
+
   scenario("of a stream are set at its first pull", calm, function* () {
     const headers = yield* Deferred.make<unknown>()
     const client = yield* RpcTest.makeClient(Users).pipe(

@@ -115,6 +115,24 @@ describe("the answer to the caller if the handler ends with", () => {
     assert.strictEqual((yield* Effect.flip(client.Get(undefined)))._tag, "ServiceUnavailable")
   })
 
+  const seconds = Duration.seconds(90)
+  it.each([
+    [{ reason: "CircuitOpen", service: "a" }, 'The service is unavailable: its circuit "a" rejects calls'],
+    [{ reason: "BulkheadFull", service: "a" }, 'The service is unavailable: its bulkhead "a" rejects calls'],
+    [
+      { reason: "CircuitOpen", service: "a", retryAfter: seconds },
+      'The service is unavailable: its circuit "a" rejects calls, retry after 1m 30s'
+    ],
+    [{ reason: "CircuitOpen" }, 'The service is unavailable: its circuit "" rejects calls'],
+    [{ reason: "DeadlineExceeded" }, "The service did not answer before the deadline"],
+    [
+      { reason: "DeadlineExceeded", retryAfter: seconds },
+      "The service did not answer before the deadline, retry after 1m 30s"
+    ]
+  ] as const)("has a message for %o", (fields, message) => {
+    assert.strictEqual(new RpcServerBreaker.ServiceUnavailable({ ...fields, retryable: true }).message, message)
+  })
+
   it("has bounded texts, and a message of one line without control characters", () => {
     const name = `${"x".repeat(2_000)}\u001b[31m\n`
     const error = new RpcServerBreaker.ServiceUnavailable({ reason: "CircuitOpen", service: name, retryable: true })
@@ -211,6 +229,20 @@ describe("circuits around handlers", () => {
       assert.deepStrictEqual([successes, failures, ignored], counts)
     })
   }
+
+  it.each([
+    ["an answer is a Success", Exit.void, Outcome.success],
+    ...outcomes.map(
+      ([what, cause, [successes, failures]]) =>
+        [
+          what,
+          Exit.failCause(cause),
+          successes === 1 ? Outcome.success : failures === 1 ? Outcome.failure() : Outcome.ignored
+        ] as const
+    )
+  ] as const)("as classify says, %s", (_, exit, outcome) => {
+    assert.deepStrictEqual(RpcServerBreaker.classify(exit), outcome)
+  })
 
   scenario("classify reads the exit of the handler", {}, function* () {
     const classify = () => Outcome.ignored

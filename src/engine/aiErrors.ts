@@ -98,7 +98,7 @@ export const ofAiReason = (reason: Reason, module?: unknown): Outcome.Outcome =>
 /** How long the provider asks clients to wait, in milliseconds, without an upper bound for its own fields; `undefined` if it does not say. */
 export const aiHint = (reason: Reason, now: number): number | undefined => {
   const { resetAt, retryAfter } = reason
-  const given = retryAfter === undefined ? undefined : toMillis(retryAfter)
+  const given = toMillis(retryAfter)
   if (given !== undefined && given >= 0) return given
   const reset = isRecord(resetAt) ? resetAt["epochMilliseconds"] : undefined
   if (typeof reset === "number") return Math.max(0, reset - now)

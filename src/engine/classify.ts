@@ -53,8 +53,15 @@ const ofResponse = ({ status }: ResponseLike): Outcome.Outcome =>
 /** A `StatusCodeError` has the outcome of its response. A request that could not be encoded says nothing about the server. */
 const ofHttpError = (error: object): Outcome.Outcome => {
   const { reason } = error as { readonly reason?: { readonly _tag?: unknown; readonly response?: unknown } }
-  if (reason?._tag === "StatusCodeError" && isResponse(reason.response)) return ofResponse(reason.response)
-  return reason?._tag === "EncodeError" || reason?._tag === "InvalidUrlError" ? Outcome.ignored : plainFailure
+  switch (reason?._tag) {
+    case "StatusCodeError":
+      return isResponse(reason.response) ? ofResponse(reason.response) : plainFailure
+    case "EncodeError":
+    case "InvalidUrlError":
+      return Outcome.ignored
+    default:
+      return plainFailure
+  }
 }
 
 // ---- The default outcome --------------------------------------------------------------------------------------------
@@ -89,12 +96,12 @@ const ofError = (error: unknown): Outcome.Outcome => {
 }
 
 export const defaultOutcome = (exit: Exit.Exit<unknown, unknown>): Outcome.Outcome => {
+  if (exit._tag === "Failure") return defaultFailure(exit.cause)
   // Reading a property may throw, for example of a proxy. Such a value is not a response.
   try {
-    if (exit._tag === "Failure") return defaultFailure(exit.cause)
     return isResponse(exit.value) ? ofResponse(exit.value) : Outcome.success
   } catch {
-    return exit._tag === "Failure" ? plainFailure : Outcome.success
+    return Outcome.success
   }
 }
 
@@ -105,7 +112,7 @@ const larger = (one: number | undefined, other: number | undefined): number | un
 
 const hintIn = (error: { readonly [name: string]: unknown }, now: number): number | undefined => {
   const { retryAfter } = error
-  const duration = retryAfter === undefined ? undefined : toMillis(retryAfter)
+  const duration = toMillis(retryAfter)
   // A text that is not a duration may be the value of a `Retry-After` header: `120`, or a date.
   const given =
     duration ?? (typeof retryAfter === "string" ? parseRetryAfter({ "retry-after": retryAfter }, now) : undefined)
@@ -147,7 +154,6 @@ const firstOf = <A, B>(all: ReadonlyArray<A>, f: (one: A) => B | undefined): B |
  */
 export const hintOfError = (error: unknown, now: number): number | undefined => {
   try {
-    if (!isRecord(error)) return undefined
     const reason = aiReason(error)
     if (reason !== undefined) {
       const millis = aiHint(reason, now)
@@ -175,10 +181,13 @@ const forbids = (value: unknown): boolean => {
 
 /** Whether the response of an error says that the request must not be repeated. */
 export const forbidsRetry = (error: unknown): boolean =>
-  safely(
-    () => isRecord(error) && carriers(error).some((one) => [one, one["response"], one["$response"]].some(forbids)),
-    false
-  )
+  safely(() => carriers(error).some((one) => [one, one["response"], one["$response"]].some(forbids)), false)
+
+/** The first error of a failed call, except for rejections by other policies. */
+const errorOf = (cause: Cause.Cause<unknown>): unknown => {
+  const failed = cause.reasons.find((reason) => reason._tag === "Fail" && !isRejection(reason.error))
+  return failed?._tag === "Fail" ? failed.error : undefined
+}
 
 export const hintOf = (exit: Exit.Exit<unknown, unknown>, now: number): number | undefined => {
   if (exit._tag === "Success") {
@@ -186,8 +195,7 @@ export const hintOf = (exit: Exit.Exit<unknown, unknown>, now: number): number |
     const refused = safely(() => isResponse(value) && isFailureStatus(value.status), false)
     return refused ? hintOfResponse(value, now) : undefined
   }
-  const failed = exit.cause.reasons.find((reason) => reason._tag === "Fail" && !isRejection(reason.error))
-  return failed?._tag === "Fail" ? hintOfError(failed.error, now) : undefined
+  return hintOfError(errorOf(exit.cause), now)
 }
 
 /** How long a failed dependency asks clients to wait, in milliseconds: from the outcome, or otherwise from the error or response. */
@@ -210,7 +218,6 @@ const isTimeout = (error: unknown): boolean =>
   (error["_tag"] === "TimeoutError" || error["name"] === "TimeoutError" || error["code"] === "ETIMEDOUT")
 
 const endingOfError = (error: unknown): Ending => {
-  if (!isRecord(error)) return "Neutral"
   const all = carriers(error)
   if (all.some(isTimeout)) return "TimedOut"
   const refused = all.some((one) => [one, one["response"], one["$response"]].some(refuses))
@@ -219,8 +226,7 @@ const endingOfError = (error: unknown): Ending => {
 
 const endingOfExit = (exit: Exit.Exit<unknown, unknown>): Ending => {
   if (exit._tag === "Success") return refuses(exit.value) ? "Refused" : "Neutral"
-  const failed = exit.cause.reasons.find((reason) => reason._tag === "Fail" && !isRejection(reason.error))
-  return failed?._tag === "Fail" ? endingOfError(failed.error) : "Neutral"
+  return endingOfError(errorOf(exit.cause))
 }
 
 /** The kind of a failure for the limit of its circuit: whether the caller stopped waiting, or the dependency is overloaded. */
