@@ -275,6 +275,23 @@ describe("the server", () => {
     }).pipe(Effect.scoped, Effect.provide(services))
   )
 
+  it.live(
+    "a caller with a very short deadline does not open the circuit of a handler that answers failures itself",
+    () =>
+      Effect.gen(function* () {
+        const handler = pipe(
+          Effect.never,
+          Resilience.timeout("10 seconds"),
+          Effect.orElseSucceed(() => HttpServerResponse.empty({ status: 503 }))
+        )
+        const policy = { trip: Trip.consecutive(1) }
+        const url = yield* serve(HttpServerBreaker.protect("self", { deadline: true, policy })(handler))
+        const client = yield* HttpClient.HttpClient
+        yield* client.execute(HttpClientRequest.get(url, { headers: { [timeout]: "1" } }))
+        assert.strictEqual(yield* CircuitBreaker.state("self"), "Closed")
+      }).pipe(Effect.scoped, Effect.provide(services))
+  )
+
   const cut = Deadline.within(Effect.never, "1 millis")
   it.live.each([
     ["an error", cut],

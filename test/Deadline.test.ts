@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Clock, Duration, Effect, Exit, Fiber, pipe, Schedule, Schema } from "effect"
 import { TestClock } from "effect/testing"
-import { BreakerPolicy, BreakerStore, CircuitBreaker, Deadline, Resilience, Trip } from "effect-fuse"
+import { BreakerPolicy, BreakerStore, CircuitBreaker, Deadline, Outcome, Resilience, Trip } from "effect-fuse"
 import { failingCall, lasts } from "./support/timing.ts"
 import { scenario } from "./support/verbs.ts"
 
@@ -292,7 +292,23 @@ describe("a call that the deadline interrupts", () => {
       pipe(call, Resilience.timeout("1 minute"), CircuitBreaker.protect("api")),
     standard: Resilience.standard("api", { retry: false, timeout: "1 minute" }),
     "a timeout that becomes a defect": (call: Effect.Effect<unknown>) =>
-      pipe(call, Resilience.timeout("1 minute"), Effect.orDie, CircuitBreaker.protect("api"))
+      pipe(call, Resilience.timeout("1 minute"), Effect.orDie, CircuitBreaker.protect("api")),
+    "a timeout that becomes another error": (call: Effect.Effect<unknown>) =>
+      pipe(
+        call,
+        Resilience.timeout("1 minute"),
+        Effect.mapError(() => "slow"),
+        CircuitBreaker.protect("api")
+      ),
+    "a timeout that becomes an answer": (call: Effect.Effect<unknown>) =>
+      pipe(
+        call,
+        Resilience.timeout("1 minute"),
+        Effect.orElseSucceed(() => 503),
+        CircuitBreaker.protect("api", {
+          classify: (exit) => (Exit.isSuccess(exit) && exit.value === 503 ? Outcome.failure() : Outcome.success)
+        })
+      )
   }
   const cases = [
     { usual: undefined, deadline: 499, failures: 0 },
@@ -302,7 +318,8 @@ describe("a call that the deadline interrupts", () => {
     { usual: 3_000, deadline: 5_000, failures: 0 },
     { usual: 3_000, deadline: 6_000, failures: 1 }
   ]
-  for (const [name, under] of Object.entries(pipelines)) {
+  type Under = (call: Effect.Effect<unknown>) => Effect.Effect<unknown, unknown, BreakerStore.BreakerStore>
+  for (const [name, under] of Object.entries<Under>(pipelines)) {
     it.effect.each(cases)(
       `of ${name}: after $deadline ms, if calls usually take $usual ms, counts as $failures Failures`,
       ({ deadline, failures, usual }) =>
@@ -315,6 +332,22 @@ describe("a call that the deadline interrupts", () => {
         }).pipe(Effect.provide(BreakerStore.layerMemory), Effect.provide(BreakerPolicy.layer({ default: policy })))
     )
   }
+
+  scenario("is a Success if its timeout becomes an answer that is one", policy, function* () {
+    const call = pipe(
+      Effect.never,
+      Resilience.timeout("1 minute"),
+      Effect.orElseSucceed(() => "cached"),
+      CircuitBreaker.protect("api")
+    )
+    yield* lasts(Deadline.within(call, "50 millis"))
+    assert.strictEqual((yield* CircuitBreaker.inspect("api")).totals.successes, 1)
+  })
+
+  scenario("is a Failure if it fails before the deadline", policy, function* () {
+    yield* lasts(Deadline.within(pipelines.protect(Effect.delay(Effect.die("down"), "30 millis")), "50 millis"))
+    assert.deepStrictEqual(yield* counts, [1, 0])
+  })
 
   scenario("is Ignored if its caller was interrupted before the deadline", policy, function* () {
     const fiber = yield* Effect.forkChild(Deadline.within(pipelines.protect(Effect.never), "1 minute"))

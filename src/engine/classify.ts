@@ -105,6 +105,17 @@ export const defaultOutcome = (exit: Exit.Exit<unknown, unknown>): Outcome.Outco
   }
 }
 
+const ignoringFailure = (outcome: Outcome.Outcome): Outcome.Outcome =>
+  isOutcome(outcome) && outcome._tag === "Failure" ? Outcome.ignored : outcome
+
+/** A classifier whose Failures are Ignored. */
+export const withoutFailure =
+  (classify: Classify = defaultOutcome): Classify =>
+  (exit) => {
+    const outcome = classify(exit)
+    return Effect.isEffect(outcome) ? Effect.map(outcome, ignoringFailure) : ignoringFailure(outcome)
+  }
+
 // ---- How long the dependency asks clients to wait -------------------------------------------------------------------
 
 const larger = (one: number | undefined, other: number | undefined): number | undefined =>

@@ -14,7 +14,8 @@ import {
   failureText,
   hintMillis,
   isOutcome,
-  type Restore
+  type Restore,
+  withoutFailure
 } from "./classify.ts"
 import { inTurn } from "./inTurn.ts"
 import { limitSees, withLimitNews } from "./limits.ts"
@@ -59,7 +60,7 @@ export class Permit implements InFlight {
   declare protected kind: Kind
   declare protected epoch: number
   declare protected readonly registry: Registry
-  declare private readonly classify: Classify | undefined
+  declare private classify: Classify | undefined
   declare protected details: PermitDetails | undefined
 
   constructor(
@@ -193,6 +194,12 @@ export class Permit implements InFlight {
     const settled = this.record(probe, defaultOutcome(exit), exit, now) ?? Effect.void
     const report = reportOnce(circuit, "classify", "failed; the default classification is used", cause)
     return report === undefined ? settled : Effect.andThen(settled, report)
+  }
+
+  /** {@link settle}, but a Failure is Ignored. */
+  settleWithoutFailure(exit: Exit.Exit<unknown, unknown>, restore?: Restore): Effect.Effect<void> | undefined {
+    this.classify = withoutFailure(this.classify)
+    return this.settle(exit, restore)
   }
 
   /** {@link settle} for a caller that passes the outcome. For a Failure, `exit` may have its text and its `retryAfter`. */

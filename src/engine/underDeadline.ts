@@ -12,7 +12,7 @@ import type { Registry } from "./registry.ts"
 /*
  * The outcome of a call whose caller has a deadline.
  *
- * If the deadline has cut the call short, the dependency may only have had too little time. But if all callers have deadlines, a hung
+ * If the call ends at the deadline or later, the dependency may only have had too little time. But if all callers have deadlines, a hung
  * dependency must still open its circuit. So the call is a Failure if it had clearly more time than calls usually take, and Ignored
  * otherwise.
  */
@@ -44,7 +44,10 @@ export const settleUnderDeadline = (
   const { circuit, isAdmitted, start } = permit
   if (!isAdmitted) return permit.settle(exit, restore)
   const now = registry.runtime.time.now()
+  // After the deadline, the caller may have turned its error into another error, or into a response.
+  const isLate = now >= until - earlyMillis
   if (exit._tag === "Success") {
+    if (isLate && !hadTime(circuit, now - start)) return permit.settleWithoutFailure(exit, restore)
     const { successes } = circuit
     const settled = permit.settle(exit, restore)
     // A response with status 500 is an answer, too, but a fast one.
@@ -55,10 +58,11 @@ export const settleUnderDeadline = (
     return settled
   }
   const interrupted = Cause.hasInterruptsOnly(exit.cause)
-  const cut = interrupted ? now >= until - earlyMillis : endedAtDeadline(exit.cause)
-  if (!cut) return permit.settle(exit, restore)
-  if (!hadTime(circuit, now - start)) return permit.settleAs(Outcome.ignored)
-  return interrupted
+  const cut = interrupted ? isLate : endedAtDeadline(exit.cause)
+  if ((cut || isLate) && !hadTime(circuit, now - start)) {
+    return cut ? permit.settleAs(Outcome.ignored) : permit.settleWithoutFailure(exit, restore)
+  }
+  return cut && interrupted
     ? permit.settleAs(Outcome.failure({ detail }), Exit.fail(new DeadlineExceeded(detail)))
     : permit.settle(exit, restore)
 }
