@@ -190,6 +190,37 @@ describe("Interruption frees the place at every point", () => {
   )
 })
 
+it.effect("The wait in a bulkhead inside a circuit does not make a call slow", () =>
+  Effect.gen(function* () {
+    const pipeline = Resilience.standard("api", {
+      bulkhead: { concurrency: 1, queue: 10 },
+      breaker: { policy: { slowCall: "300 millis" } }
+    })
+    const calls = [200, 200, 200, 400].map((millis) => pipeline(Effect.sleep(millis)))
+    const fiber = yield* Effect.forkChild(Effect.all(calls, { concurrency: "unbounded" }))
+    yield* TestClock.adjust("1 day")
+    yield* Fiber.join(fiber)
+    assert.strictEqual((yield* CircuitBreaker.inspect("api")).totals.slow, 1)
+  }).pipe(Effect.provide(BreakerStore.layerMemory))
+)
+
+it.effect("After a wait in a bulkhead that was given up, the time of the call counts again", () =>
+  Effect.gen(function* () {
+    const bulkhead = Bulkhead.makeUnsafe({ concurrency: 1, queue: 10 })
+    const call = Effect.never.pipe(
+      Bulkhead.limit(bulkhead),
+      Effect.timeout("100 millis"),
+      Effect.catch(() => Effect.sleep("400 millis")),
+      CircuitBreaker.protect("api", { policy: { slowCall: "300 millis" } })
+    )
+    const fiber = yield* Effect.forkChild(Effect.all([call, call], { concurrency: 2 }))
+    yield* start(Bulkhead.limit(Effect.never, bulkhead))
+    yield* TestClock.adjust("1 second")
+    yield* Fiber.join(fiber)
+    assert.strictEqual((yield* CircuitBreaker.inspect("api")).totals.slow, 2)
+  }).pipe(Effect.provide(BreakerStore.layerMemory))
+)
+
 describe("BulkheadFull", () => {
   const full = (options: Bulkhead.Options) =>
     Effect.gen(function* () {

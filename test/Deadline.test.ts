@@ -333,6 +333,17 @@ describe("a call that the deadline interrupts", () => {
     )
   }
 
+  scenario("is judged without the time that it waited in a bulkhead", policy, function* () {
+    const one = Resilience.standard("api", { retry: false, bulkhead: { concurrency: 1, queue: 10 } })
+    const late = (call: Effect.Effect<unknown>) => Effect.exit(Deadline.within(one(call), "1 second"))
+    // The first call leaves 400 milliseconds to the second, and none to the third.
+    yield* lasts(Effect.all([Effect.sleep("600 millis"), Effect.never, Effect.never].map(late), { concurrency: 3 }))
+    assert.deepStrictEqual(yield* counts, [0, 2])
+    // The first call leaves 600 milliseconds to the second.
+    yield* lasts(Effect.all([Effect.sleep("400 millis"), Effect.never].map(late), { concurrency: 2 }))
+    assert.deepStrictEqual(yield* counts, [1, 2])
+  })
+
   scenario("is a Success if its timeout becomes an answer that is one", policy, function* () {
     const call = pipe(
       Effect.never,

@@ -12,6 +12,10 @@ export interface Enclosing {
   /** Whether this call holds a permit of the circuit's current epoch. */
   readonly isCurrent: boolean
   readonly isOver: boolean
+  /** The call now waits in a queue of this process, so the dependency does not have this time. */
+  queued(): void
+  /** The call has left the queue. */
+  dequeued(): void
 }
 
 /** Whether a call of `circuit` inside `call` is part of `call`, or of a call around it. */

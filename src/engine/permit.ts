@@ -41,6 +41,10 @@ export class PermitDetails {
   /** The context of the fiber before the call began; `undefined` if calls inside this one do not see it. */
   outside: Context.Context<never> | undefined = undefined
   around: Enclosing | undefined = undefined
+  /** Since when the call waits in a queue of this process. */
+  queuedAt: number | undefined = undefined
+  /** How long it waited in queues before, in milliseconds. */
+  queuedMillis = 0
 
   constructor(tenant: string | undefined, permitMillis: number) {
     this.tenant = tenant
@@ -137,6 +141,25 @@ export class Permit implements InFlight {
     this.lapsed()
     if (circuit.runningSince !== undefined) circuit.runningSince.delete(this)
     return true
+  }
+
+  queued(): void {
+    this.detailed().queuedAt = this.registry.runtime.time.now()
+  }
+
+  dequeued(): void {
+    const details = this.detailed()
+    details.queuedMillis = this.queuedFor(details, this.registry.runtime.time.now())
+    details.queuedAt = undefined
+  }
+
+  private queuedFor({ queuedAt = Infinity, queuedMillis }: PermitDetails, now: number): number {
+    return queuedMillis + Math.max(0, now - queuedAt)
+  }
+
+  /** How much time the dependency had for the call, in milliseconds. */
+  timeAt(now: number): number {
+    return now - this.start - (this.details === undefined ? 0 : this.queuedFor(this.details, now))
   }
 
   lapsed(): void {
@@ -288,7 +311,7 @@ export class Permit implements InFlight {
   /** Records the duration of the call. Returns whether the call was slow. */
   protected isSlow(now: number): boolean {
     const { circuit } = this
-    const took = now - this.start
+    const took = this.timeAt(now)
     circuit.group.durations?.record(took)
     const { slowCallMillis } = circuit.policy
     const slow =

@@ -41,25 +41,26 @@ export const settleUnderDeadline = (
   exit: Exit.Exit<unknown, unknown>,
   restore?: Restore
 ): Effect.Effect<void> | undefined => {
-  const { circuit, isAdmitted, start } = permit
+  const { circuit, isAdmitted } = permit
   if (!isAdmitted) return permit.settle(exit, restore)
   const now = registry.runtime.time.now()
+  const millis = permit.timeAt(now)
   // After the deadline, the caller may have turned its error into another error, or into a response.
   const isLate = now >= until - earlyMillis
   if (exit._tag === "Success") {
-    if (isLate && !hadTime(circuit, now - start)) return permit.settleWithoutFailure(exit, restore)
+    if (isLate && !hadTime(circuit, millis)) return permit.settleWithoutFailure(exit, restore)
     const { successes } = circuit
     const settled = permit.settle(exit, restore)
     // A response with status 500 is an answer, too, but a fast one.
     if (circuit.successes > successes) {
       circuit.durations ??= new RecentDurations()
-      circuit.durations.record(now - start)
+      circuit.durations.record(millis)
     }
     return settled
   }
   const interrupted = Cause.hasInterruptsOnly(exit.cause)
   const cut = interrupted ? isLate : endedAtDeadline(exit.cause)
-  if ((cut || isLate) && !hadTime(circuit, now - start)) {
+  if ((cut || isLate) && !hadTime(circuit, millis)) {
     return cut ? permit.settleAs(Outcome.ignored) : permit.settleWithoutFailure(exit, restore)
   }
   return cut && interrupted
