@@ -145,12 +145,16 @@ export class Permit implements InFlight {
 
   queued(): void {
     this.detailed().queuedAt = this.registry.runtime.time.now()
+    if (this.circuit.runningSince !== undefined) this.circuit.runningSince.delete(this)
   }
 
   dequeued(): void {
     const details = this.detailed()
-    details.queuedMillis = this.queuedFor(details, this.registry.runtime.time.now())
+    const now = this.registry.runtime.time.now()
+    details.queuedMillis = this.queuedFor(details, now)
     details.queuedAt = undefined
+    const isRunning = this.kind === "Normal" || this.kind === "Probe"
+    if (isRunning && this.circuit.runningSince !== undefined) this.circuit.runningSince.set(this, now)
   }
 
   private queuedFor({ queuedAt = Infinity, queuedMillis }: PermitDetails, now: number): number {
@@ -251,7 +255,7 @@ export class Permit implements InFlight {
         succeeded(this.registry, this, slow, now)
       }
       circuit.seenIn(this.epoch).recordSuccess(now, slow)
-      if (circuit.limit !== undefined) limitSees(this.registry.runtime, circuit, "Success", this.start, 0, now)
+      if (circuit.limit !== undefined) limitSees(this.registry.runtime, circuit, "Success", this, 0, now)
       if (circuit.fleetState !== undefined) this.registry.runtime.peers?.succeeded(circuit, now)
       const opening = slow ? judge(this.registry.runtime, circuit, this.epoch, now, circuit.policy.trip) : undefined
       return circuit.limit === undefined
@@ -263,7 +267,7 @@ export class Permit implements InFlight {
     const hint = hintMillis(outcome, exit, this.registry.runtime.time)
     const ending = circuit.limit === undefined ? "Neutral" : endingOf(outcome, exit)
     const isCurrent = circuit.control.value.epoch === this.epoch
-    if (ending === "TimedOut" && (probe || !isCurrent)) circuit.limit?.stoppedWaiting(now - this.start)
+    if (ending === "TimedOut" && (probe || !isCurrent)) circuit.limit?.stoppedWaiting(this.timeAt(now))
     if (outcome.scope === "name" && circuit.key !== undefined) {
       const ended = probe ? this.endProbe({ _tag: "Ignored" }) : undefined
       const opening = failedAsName(this.registry, this, outcome, slow, now, hint, detail)
@@ -278,7 +282,7 @@ export class Permit implements InFlight {
     const { runtime } = this.registry
     const isOfKey = circuit.group.governs && circuit.key !== undefined
     if (isOfKey && isLate(this)) return undefined
-    const counts = circuit.limit === undefined || limitSees(runtime, circuit, ending, this.start, hint, now)
+    const counts = circuit.limit === undefined || limitSees(runtime, circuit, ending, this, hint, now)
     let opening = isOfKey ? failed(this.registry, this, now, hint, detail, ending !== "Neutral") : undefined
     // While other calls succeed, overload lowers the limit, but does not show that the dependency is down.
     if (!counts && !opensAtOnce(outcome, hint)) return withLimitNews(runtime, circuit, now, opening)
