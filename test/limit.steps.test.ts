@@ -85,3 +85,67 @@ it("the end of a call that began after a close does not make room for the calls 
   limit.left(1_000)
   assert.deepStrictEqual([limit.admits(2, 1_010), limit.admits(3, 1_010)], [true, false])
 })
+
+it("calls from before a close do not count as calls in flight when a limit is lowered", () => {
+  const limit = new AdaptiveLimit(learning, () => 0.5)
+  limit.closed(10, 20, 0)
+  limit.ended("Refused", 40, 25, 0, 0)
+  assert.strictEqual(limit.value, 9.5)
+})
+
+it("the duration of lone calls does not count once the limit has ended, and a call was as fast as usual", () => {
+  const limit = new AdaptiveLimit(learning, () => 0.5)
+  limit.ended("Success", 40, 0, 0, 0)
+  limit.closed(1, 0, 0)
+  limit.ended("Success", 900, 0, 0, 0)
+  limit.ended("Success", 900, 0, 0, 20_000)
+  assert.deepStrictEqual([limit.holds, limit.target], [false, 1.5 * 900])
+  limit.ended("Success", 40, 0, 0, 30_000)
+  assert.strictEqual(limit.target, 5 * 40 * (31 / 32))
+})
+
+describe("a limit", () => {
+  const closed = (probes: number) => {
+    const limit = new AdaptiveLimit(learning, () => 0.5)
+    limit.ended("Success", 40, 0, 0, 0)
+    limit.closed(probes, 0, 0)
+    return limit
+  }
+
+  it("of 1 rests after an overload, for a share of the time since the last success, and then has room", () => {
+    const limit = closed(1)
+    limit.ended("Refused", 40, 0, 0, 2_000)
+    assert.strictEqual(limit.restMillis(2_000), 2_000 * (1 / 4 + 3 / 8))
+    assert.deepStrictEqual([limit.room(0, 2_000), limit.room(0, 3_250)], [0, 1])
+  })
+  it("of 1 does not rest after a late success", () => {
+    const limit = closed(1)
+    limit.ended("Success", 900, 0, 0, 2_000)
+    assert.strictEqual(limit.restMillis(2_000), 0)
+  })
+  it("above 1 does not rest after an overload", () => {
+    const limit = closed(10)
+    limit.ended("Refused", 40, 0, 0, 2_000)
+    assert.strictEqual(limit.restMillis(2_000), 0)
+  })
+
+  it("that begins rests at most for the time since the last success, even if the dependency asked for more before", () => {
+    const limit = new AdaptiveLimit(learning, () => 0.5)
+    limit.ended("Success", 40, 0, 0, 0)
+    for (let i = 0; i < 5; i++) limit.ended("Refused", 40, 100, 60_000, 100_000)
+    limit.ended("Success", 40, 100, 0, 100_000)
+    assert.isFalse(limit.holds)
+    limit.ended("Refused", 40, 0, 0, 101_000)
+    assert.deepStrictEqual([limit.holds, limit.restMillis(101_000)], [true, 1_000])
+  })
+
+  it.each<readonly [what: string, max: number, inFlight: number, room: number]>([
+    ["in addition to the calls from before a close", Infinity, 5, 8],
+    ["up to `max`", 6, 5, 1],
+    ["never below 0", 6, 7, 0]
+  ])("has room for more calls, %s", (_, max, inFlight, room) => {
+    const limit = new AdaptiveLimit({ objectiveMillis: 0, max }, () => 0.5)
+    limit.closed(10, 3, 0)
+    assert.strictEqual(limit.room(inFlight, 0), room)
+  })
+})
