@@ -15,11 +15,13 @@ export default defineConfig({
         "errorCarriers",
         "AiBreaker.errors",
         "RetryAfter",
+        "DynamoStore.items",
+        "limit",
         "remember",
         "RpcClientBreaker",
         "RpcServerBreaker"
       ]
     ].map((name) => `test/${name}{,.*}.test.ts`),
-    exclude: ["test/Operator.servers.test.ts"]
+    exclude: ["test/Operator.servers.test.ts", "test/limit.property.test.ts"]
   }
 })

@@ -420,6 +420,18 @@ describe("ActivityBreaker", () => {
       () => ActivityBreaker.protect(Effect.void as never, "api"),
       /self.*an Activity/
     ],
+    [
+      "a value that has only the schema of an activity",
+      () =>
+        ActivityBreaker.protect(
+          Object.assign(
+            Effect.suspend(() => Effect.void),
+            { exitSchema: 1 }
+          ) as never,
+          "api"
+        ),
+      /self.*an Activity/
+    ],
     ["no name", () => ActivityBreaker.protect(activity, ""), /name/],
     ["a jitter above 1", () => ActivityBreaker.protect(activity, "api", { jitter: 2 }), /jitter/],
     [
@@ -430,6 +442,10 @@ describe("ActivityBreaker", () => {
     ["a minDelay of 0", () => ActivityBreaker.waitDurably(activity, { minDelay: 0 }), /minDelay/],
     ["a misspelled option", () => ActivityBreaker.waitDurably(activity, { maxWiat: 1 } as never), /maxWiat/]
   ]
+  it("accepts a maxDelay that is equal to minDelay", () => {
+    assert.isTrue(Effect.isEffect(ActivityBreaker.protect(activity, "api", { minDelay: 2, maxDelay: 2 })))
+  })
+
   for (const [what, make, message] of wrong) it(`throws for ${what}`, () => assert.throws(make, RangeError, message))
 
   it("has the errors of the activity and CircuitOpen", () => {
