@@ -156,9 +156,17 @@ it.each([
   ["a ballot without a voter", '[["b",7,null,null,[[7,"life",1,2]]]]'],
   ["a ballot without a life", '[["b",7,null,null,[["v",7,1,2]]]]'],
   ["a ballot without an end", '[["b",7,null,null,[["v","life","1",2]]]]'],
-  ["a ballot with a number below 0", '[["b",7,null,null,[["v","life",1,-2]]]]']
+  ["a ballot with a number below 0", '[["b",7,null,null,[["v","life",1,2,-3]]]]']
 ])("if the boxes of a circuit contain %s, all of its ballots are ignored", (_, text) => {
   assert.strictEqual(boxesFrom(boxesText(new Map([["b", box]]))).size, 1)
   const both = text.startsWith("[[") ? `${boxesText(new Map([["a", box]])).slice(0, -1)},${text.slice(1)}` : text
   assert.strictEqual(boxesFrom(both).size, 0)
 })
+
+it.each(["null", "7", "[1,2]", '["1",2,3]', "[1,null,3]", "[1,2,-3]"])(
+  "a roll call %s in a box is read as none",
+  (roll) => {
+    const read = boxesFrom(`[["b",7,null,${roll},[]]]`).get("b")
+    assert.deepStrictEqual(read, { epoch: 7, asked: undefined, roll: undefined, ballots: new Map() })
+  }
+)
