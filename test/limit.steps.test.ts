@@ -149,3 +149,28 @@ describe("a limit", () => {
     assert.strictEqual(limit.room(inFlight, 0), room)
   })
 })
+
+describe("`succeededAsUsual`", () => {
+  it("is false and learns nothing if an objective is set, or while the limit holds", () => {
+    const strict = new AdaptiveLimit({ objectiveMillis: 300, max: Infinity }, () => 0.5)
+    assert.isFalse(strict.succeededAsUsual(40, 0))
+    const held = new AdaptiveLimit(learning, () => 0.5)
+    held.closed(10, 0, 0)
+    assert.isFalse(held.succeededAsUsual(40, 0))
+    assert.strictEqual(held.target, Infinity)
+  })
+
+  it("makes up for one bad outcome before it, and for none after it", () => {
+    const limit = new AdaptiveLimit(learning, () => 0.5)
+    const refused = (n: number) => {
+      for (let i = 0; i < n; i++) limit.ended("Refused", 40, 0, 0, 0)
+    }
+    assert.isTrue(limit.succeededAsUsual(40, 0))
+    refused(4)
+    assert.isTrue(limit.succeededAsUsual(40, 0))
+    refused(1)
+    assert.isFalse(limit.holds)
+    refused(1)
+    assert.isTrue(limit.holds)
+  })
+})
