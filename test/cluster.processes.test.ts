@@ -1,11 +1,10 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Layer, Logger, Option, type Scope } from "effect"
+import { Effect, Fiber, Layer, Logger, Option, Schedule, type Scope } from "effect"
 import { ClusterWorkflowEngine } from "effect/cluster"
 import { type BreakerPolicy, Trip } from "effect-fuse"
 import { upTo } from "./support/batches.ts"
 import { type Called, Customer, calledServer, clusterLayer, type Runner, startRunner } from "./support/cluster.ts"
 import { on } from "./support/databases.ts"
-import { until } from "./support/redisFleet.ts"
 import { Order } from "./support/workflows.ts"
 
 // The runners of a cluster are processes. They share messages and circuits in one PostgreSQL, and call one server.
@@ -17,6 +16,15 @@ const names = ["runner-1", "runner-2", "runner-3"]
 
 /** The circuit stays open during a test, unless the test opens it again with a short cooldown. */
 const policy: BreakerPolicy.Input = { trip: Trip.consecutive(4), cooldown: "20 minutes" }
+
+/** Waits for a fact, long enough for the slowest machine. A round of messages can take seconds, so the limit is a time. */
+const until = <E, R>(fact: string, holds: Effect.Effect<boolean, E, R>) =>
+  Effect.repeat(holds, { until: (it) => it, schedule: Schedule.spaced("20 millis") }).pipe(
+    Effect.timeoutOrElse({
+      duration: "50 seconds",
+      orElse: () => Effect.die(new Error(`waited for 50 seconds, in vain: ${fact}`))
+    })
+  )
 
 interface Cluster {
   readonly server: Called
@@ -124,7 +132,7 @@ describe("three runners of a cluster, whose circuits are in the database of the 
     Effect.gen(function* () {
       const all = yield* cluster
       const { notifyAll, runners, server } = all
-      const [frozen, ...rest] = runners
+      const [frozen] = runners
       if (frozen === undefined) return
       yield* untilAll(all, "sent")
 
@@ -142,15 +150,14 @@ describe("three runners of a cluster, whose circuits are in the database of the 
       yield* Effect.sleep("4 seconds")
       yield* frozen.thaw
 
+      const { failures, openings } = yield* frozen.seen
+      assert.deepStrictEqual({ failures, openings }, { failures: 0, openings: 0 })
       yield* untilAll(all, "sent")
       for (let i = 0; i < 20; i++) {
         assert.deepStrictEqual(results(yield* notifyAll), ["sent"])
         yield* Effect.sleep(100)
       }
-      const { failures, ignored, openings } = yield* frozen.seen
-      assert.deepStrictEqual({ failures, openings }, { failures: 0, openings: 0 })
-      for (const { seen } of rest) assert.strictEqual((yield* seen).openings, 0)
-      assert.isAbove(ignored, 0)
+      for (const { seen } of runners) assert.strictEqual((yield* seen).openings, 0)
     })
   )
 })
