@@ -123,7 +123,7 @@ describe("the answer to the caller if the handler ends with", () => {
       { reason: "CircuitOpen", service: "a", retryAfter: seconds },
       'The service is unavailable: its circuit "a" rejects calls, retry after 1m 30s'
     ],
-    [{ reason: "CircuitOpen" }, 'The service is unavailable: its circuit rejects calls'],
+    [{ reason: "CircuitOpen" }, "The service is unavailable: its circuit rejects calls"],
     [{ reason: "DeadlineExceeded" }, "The service did not answer before the deadline"],
     [
       { reason: "DeadlineExceeded", retryAfter: seconds },
