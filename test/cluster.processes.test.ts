@@ -174,7 +174,7 @@ describe("a workflow of a cluster that waits for a circuit", () => {
       yield* untilAll(all, "rejected (fleet)")
       const before = server.requests.length
 
-      const ids = upTo(12).map(String)
+      const ids = upTo(30).map(String)
       const execute = Effect.forEach(ids, (id) => Order.execute({ id }, { discard: true }), { discard: true })
       yield* Effect.provideContext(execute, context)
       const ranOn = (runner: string) =>
