@@ -191,6 +191,8 @@ describe("a workflow of a cluster that waits for a circuit", () => {
           return counts.every((count) => count > 0) && counts.reduce((a, b) => a + b) >= ids.length
         })
       )
+      const charges = () => server.requests.slice(before).filter(({ path }) => path.startsWith("charge/"))
+      assert.deepStrictEqual(charges(), [])
       const moved = ranOn("runner-1")
       yield* killed?.kill ?? Effect.void
       yield* until(
@@ -200,7 +202,6 @@ describe("a workflow of a cluster that waits for a circuit", () => {
           return [...moved].every((path) => elsewhere.has(path))
         })
       )
-      const charges = () => server.requests.slice(before).filter(({ path }) => path.startsWith("charge/"))
       assert.deepStrictEqual(charges(), [])
 
       server.down = false
