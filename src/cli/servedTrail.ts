@@ -12,10 +12,10 @@ import { circuitId } from "../store/codec.ts"
 import { checkTables, type OnSql, type OpenedServer, whereTrail, withDatabase } from "./server.ts"
 import type { CommandSettings } from "./settings.ts"
 
-/** The most transitions that one answer contains. */
+/** Maximum number of transitions in one answer. */
 const most = 30
 
-/** How long an answer is used again, for all viewers. */
+/** How long the server reuses an answer, for all viewers. */
 const validMillis = 15_000
 const mostKept = 200
 
@@ -41,8 +41,9 @@ const read = (name: string, key: string | undefined) => (opened: OpenedServer<On
   })
 
 /**
- * Returns a function that reads the latest transitions of a circuit from the trail, oldest first. The trail is in the database of the circuits, or in the database
- * that is configured in addition to Redis. The result is empty without a trail, or if the trail does not answer.
+ * Returns a function that reads the latest transitions of a circuit from the trail, oldest first. The trail is in the database of the
+ * circuits, or, if the circuits are in Redis, in the configured database. The result is empty without a trail, or if the trail does not
+ * answer.
  */
 export const servedTrail = (settings: CommandSettings, opened: () => OpenedServer) => {
   const kept = new Map<string, { readonly at: number; readonly found: ReadonlyArray<TransitionView> }>()

@@ -15,7 +15,7 @@ export interface DynamoClient {
     // biome-ignore lint/suspicious/noExplicitAny: the AWS client defines the commands
     command: any,
     options?: { readonly abortSignal?: AbortSignal }
-    // biome-ignore lint/suspicious/noExplicitAny: each command has its own answer, which this store decodes
+    // biome-ignore lint/suspicious/noExplicitAny: each command has its own answer, and this store decodes it
   ) => Promise<any>
 }
 
@@ -49,8 +49,8 @@ const metadataOf = (error: unknown): { readonly attempts?: unknown; readonly htt
   (error as { readonly $metadata?: object } | undefined)?.$metadata ?? {}
 
 /**
- * Whether the AWS client sent the request more than once. The first sending of such a write may have succeeded, although DynamoDB refused the
- * last one.
+ * Whether the AWS client sent the request more than once. If DynamoDB refused the last attempt of such a write, an earlier attempt may have
+ * succeeded.
  */
 export const isRepeated = ({ cause }: RequestError): boolean => {
   const { attempts } = metadataOf(cause)
@@ -210,6 +210,18 @@ export const keyOf = (table: DynamoTable, sk: string): Item => ({ pk: s(table.pr
 export const expression = (text: string, more: Readonly<Record<string, string>> = {}) => {
   const found = text.match(/#[a-z]\w*/gi) ?? []
   return Object.fromEntries(found.map((one) => [one, more[one] ?? one.slice(1)]))
+}
+
+/** Puts an item, unless a newer item is present. An older item has a number `name` below `value` (`<`), or of at most `value` (`<=`). */
+export const putOver = (table: DynamoTable, item: Item, name: string, is: "<" | "<=", value: number) => {
+  const condition = `attribute_not_exists(#${name}) OR #${name} ${is} :${name} OR NOT attribute_type(#${name}, :number)`
+  return table.send("PutItem", {
+    TableName: table.name,
+    Item: item,
+    ConditionExpression: condition,
+    ExpressionAttributeNames: expression(condition),
+    ExpressionAttributeValues: { [`:${name}`]: n(value), ":number": s("N") }
+  })
 }
 
 /** Reads one item, strongly consistent. */

@@ -60,6 +60,8 @@ export class Repair {
   private readonly pages: Pages
   private readonly stall: StallDetector
   private readonly meter: TrafficMeter
+  /** Whether this process has ignored an announcement. */
+  private hasMissed = false
   private reported = false
   /** Whether the store reported by itself that it is not connected. */
   private away = false
@@ -96,9 +98,11 @@ export class Repair {
       const now = context.now()
       for (const circuit of context.shared)
         if (circuit.fleetState !== undefined) this.ballots.renew(circuit, circuit.fleetState)
-      const isWell = context.client.misses === 0 && this.pages.misses === 0
+      const isBehind = this.pages.misses > 0 || this.hasMissed || context.isStalled()
+      const isWell = context.client.misses === 0 && !isBehind
       if (isWell && now - synced < context.syncMillis - tick / 2) return Effect.void
       synced = now
+      this.hasMissed = false
       // A defect must not end the loop.
       return Effect.catchCause(this.sync, (cause) =>
         quietly(Effect.logError(`Circuits could not be compared with those of other processes: ${foreignText(cause)}`))
@@ -144,6 +148,11 @@ export class Repair {
       if (which === undefined) return Effect.void
       const circuit = context.registry.peek(which.name, which.key)
       if (change._tag !== "Record") return circuit === undefined ? Effect.void : this.answer(circuit, change)
+      if (context.isStalled()) {
+        // The announcement may have waited for as long as the stall lasted. The store knows how old the record is.
+        this.hasMissed = true
+        return Effect.void
+      }
       const now = context.now()
       const read = fromBody(change.body, now)
       // This process learns the result of its own write from the answer.
@@ -300,6 +309,12 @@ export class Repair {
       this.away = false
       this.context.runtime.background(quietly(Effect.logInfo("The store of the circuits answers again")))
     }
+    this.keepBack()
+  }
+
+  /** The store's clock has leapt forward, or this process was suspended. What this process saw may be old. */
+  leapt(millis: number): void {
+    this.records.leapt(millis)
     this.keepBack()
   }
 

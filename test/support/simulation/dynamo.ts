@@ -155,7 +155,7 @@ export const dynamoStore =
           wait,
           Effect.tap(
             Effect.suspend(() => {
-              // A failed write of an item leaves its turn to the next one.
+              // If the write of an item fails, the next turn writes the item.
               if (takesTime && chance.happens(kind === "PutItem" ? 0.05 : 0.005)) {
                 return Effect.fail(new RequestError({ cause: new Error("throttled") }))
               }
