@@ -120,8 +120,8 @@ describe("DynamoStore", () => {
       )
     )
   const created = (client: DynamoDBClient, TableName: string, definition: Partial<CreateTableCommandInput>) =>
-    Effect.promise(() =>
-      client.send(
+    Effect.promise(async () => {
+      await client.send(
         new CreateTableCommand({
           TableName,
           BillingMode: "PAY_PER_REQUEST",
@@ -132,7 +132,9 @@ describe("DynamoStore", () => {
           ...definition
         } as CreateTableCommandInput)
       )
-    )
+      const status = async () => (await client.send(new DescribeTableCommand({ TableName }))).Table?.TableStatus
+      while ((await status()) !== "ACTIVE") await new Promise((resolve) => setTimeout(resolve, 5))
+    })
 
   for (const [what, definition, problem] of others) {
     live(
