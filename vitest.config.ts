@@ -14,6 +14,7 @@ const withServers = [
     "JobBreaker",
     "Operator.servers",
     "alerts",
+    "cluster.processes",
     "Dashboard.browser",
     "Playground.browser",
     "Site.browser",

@@ -53,7 +53,7 @@ interface TraceEvent {
   readonly tdur?: number
 }
 
-/** The duration of a task, in milliseconds of CPU time and of the clock. */
+/** The duration of a task in milliseconds: the CPU time, and the time on the clock. */
 interface Task {
   readonly cpu: number
   readonly clock: number

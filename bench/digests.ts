@@ -1,6 +1,6 @@
 /**
- * Measures the cost of digests: for the process that makes them, the heartbeat that carries them, the store that keeps them, and the
- * program that reads them.
+ * Measures the cost of digests in each place: the process makes them, the heartbeat sends them, the store keeps them, and a program reads
+ * them.
  *
  *     npm run bench:digests
  *     npm run bench:digests -- --quick   without the fleet of 1,000 processes

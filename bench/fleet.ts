@@ -55,7 +55,7 @@ if (unknown !== undefined) {
   process.exit(2)
 }
 const quick = flags["quick"] === true
-/** For how long a store is young, with the default `syncInterval`, and a little more. */
+/** Longer than a store is young with the default `syncInterval`. */
 const youngMillis = 10_000
 const began = performance.now()
 const before = loadavg()[0] ?? 0
@@ -96,7 +96,7 @@ const calls = async (): Promise<Result> => {
     const bytes = await sizes(server.url, onServer, quick)
     tell("trips")
     const fleet = await Fleet.start(server.url, 3)
-    // While a store is young, it may not know all processes, and openings wait for that. Here, a fleet is measured that has run for a while.
+    // While a store is young, it may not know all processes, so an opening waits longer. The measurement begins after that time.
     await sleep(youngMillis)
     const heard = await propagation(fleet, quick ? 5 : 50)
     const leaked = await leaks(fleet, quick ? 1 : 15, tell)

@@ -1,11 +1,13 @@
 /**
- * A cluster of three runners sends mails. The runners talk over sockets, and share messages and circuits in one PostgreSQL database.
- * When the mail server goes down, all runners stop calling it. Needs DATABASE_URL.
+ * A cluster of three runners sends mails. Each runner is a process. The runners share messages and circuits in one PostgreSQL database.
+ * When the mail server goes down, all runners stop calling it. A runner that takes over the entities of a killed runner does not call it
+ * either. Needs DATABASE_URL.
  */
+import { fork } from "node:child_process"
 import { once } from "node:events"
-import { createServer } from "node:http"
-import { type AddressInfo, createServer as createSocket } from "node:net"
-import { NodeClusterSocket, NodeCrypto } from "@effect/platform-node"
+import { createServer as createHttpServer } from "node:http"
+import { type AddressInfo, createServer, type Server } from "node:net"
+import { NodeClusterSocket, NodeCrypto, NodeRuntime } from "@effect/platform-node"
 import { PgClient } from "@effect/sql-pg"
 import { Config, Effect, Layer, Logger, Option, Schedule, Schema } from "effect"
 import { Entity, RunnerAddress, ShardingConfig, SqlMessageStorage, SqlRunnerStorage } from "effect/cluster"
@@ -14,75 +16,100 @@ import { Rpc } from "effect/rpc"
 import { BreakerPolicy, CircuitBreaker, CircuitOpen, Trip } from "effect-fuse"
 import * as SqlStore from "effect-fuse/SqlStore"
 
-// ---- The dependency -------------------------------------------------------------------------------------------------
-
-let down = false
-let requests = 0
-const mailServer = createServer((_request, response) => {
-  requests++
-  response.writeHead(down ? 503 : 200).end()
-})
-mailServer.listen(0, "127.0.0.1")
-await once(mailServer, "listening")
-const mailUrl = `http://127.0.0.1:${(mailServer.address() as AddressInfo).port}`
-
 // ---- The entity -----------------------------------------------------------------------------------------------------
 
+/** An entity for each customer. `CircuitOpen` is a schema, so a rejection reaches the client as it is. */
 const Customer = Entity.make("Customer", [
   Rpc.make("notify", { success: Schema.String, error: Schema.Union([CircuitOpen.CircuitOpen, Schema.String]) })
 ])
 
 /** All entities of a runner use the store of the runner: the layer requires `BreakerStore`, and does not provide one. */
-const Customers = Customer.toLayer(
-  Effect.gen(function* () {
-    const client = yield* HttpClient.HttpClient
-    const send = client.get(mailUrl).pipe(
-      Effect.flatMap(({ status }) => (status === 200 ? Effect.succeed("sent") : Effect.fail(`answered ${status}`))),
-      Effect.catchTag("HttpClientError", () => Effect.fail("no answer")),
-      CircuitBreaker.protect("mail")
-    )
-    return { notify: () => send }
-  })
-)
+const customers = (runner: string, mailUrl: string) =>
+  Customer.toLayer(
+    Effect.gen(function* () {
+      const client = yield* HttpClient.HttpClient
+      const send = client.get(mailUrl).pipe(
+        Effect.flatMap(({ status }) => (status === 200 ? Effect.succeed(runner) : Effect.fail(`answered ${status}`))),
+        Effect.catchTag("HttpClientError", () => Effect.fail("no answer")),
+        CircuitBreaker.protect("mail")
+      )
+      return { notify: () => send }
+    })
+  )
 
-// ---- A runner -------------------------------------------------------------------------------------------------------
+// ---- The cluster ----------------------------------------------------------------------------------------------------
 
-// This example uses tables of its own, which you can delete.
+// This example has its own tables. You can delete them.
 const clusterTables = { prefix: "example_cluster" }
 const circuitTables = { prefix: "example_cluster_breaker" }
 const database = PgClient.layerConfig({ url: Config.Redacted("DATABASE_URL") })
 
-const runner = (name: string, port: number) => {
-  const config = {
-    runnerAddress: Option.some(RunnerAddress.make("127.0.0.1", port)),
+/** A runner has an address. A process without one is only a client: it sends messages to entities, and has none. */
+const cluster = <const ClientOnly extends boolean>(clientOnly: ClientOnly, address?: RunnerAddress.RunnerAddress) => {
+  const shardingConfig = {
+    runnerAddress: Option.fromUndefinedOr(address),
     shardsPerGroup: 30,
-    refreshAssignmentsInterval: "200 millis"
+    // These are short, so that the entities of a runner that was killed move within seconds.
+    refreshAssignmentsInterval: "200 millis",
+    runnerHealthCheckInterval: "1 second",
+    shardLockExpiration: "5 seconds"
   } as const
   const storage = Layer.mergeAll(
     SqlMessageStorage.layerWith(clusterTables),
     SqlRunnerStorage.layerWith(clusterTables)
-  ).pipe(Layer.provide(ShardingConfig.layer(config)))
-  return Customers.pipe(
-    Layer.provideMerge(NodeClusterSocket.layer({ storage: "byo", shardingConfig: config })),
-    Layer.provide([storage, FetchHttpClient.layer]),
-    // One store for each runner. All entities of the runner share its circuits, and the database shares them between runners.
-    Layer.provideMerge(SqlStore.layer({ ...circuitTables, process: name })),
-    Layer.provide([database, NodeCrypto.layerDigest]),
-    Layer.provideMerge(BreakerPolicy.layer({ default: { trip: Trip.consecutive(2), cooldown: "5 seconds" } })),
-    Layer.provideMerge(Logger.layer([]))
+  ).pipe(Layer.provide([ShardingConfig.layer(shardingConfig), NodeCrypto.layerDigest]))
+  return NodeClusterSocket.layer({ storage: "byo", clientOnly, shardingConfig }).pipe(
+    Layer.provide(Layer.provideMerge(storage, database))
   )
 }
 
-const freePort = Effect.promise(async () => {
-  const server = createSocket()
-  server.listen(0, "127.0.0.1")
-  await once(server, "listening")
-  const { port } = server.address() as AddressInfo
-  await new Promise((resolve) => server.close(resolve))
-  return port
-})
+// ---- A runner: this program with arguments --------------------------------------------------------------------------
 
-// ---- What happens ---------------------------------------------------------------------------------------------------
+const runner = (name: string, port: number, mailUrl: string) =>
+  customers(name, mailUrl).pipe(
+    Layer.provide(cluster(false, RunnerAddress.make("127.0.0.1", port))),
+    // One store for each runner. All entities of the runner share its circuits, and the database shares them between runners.
+    Layer.provide(SqlStore.layer({ ...circuitTables, process: name })),
+    Layer.provide([database, FetchHttpClient.layer]),
+    Layer.provide(BreakerPolicy.layer({ default: { trip: Trip.consecutive(2), cooldown: "20 seconds" } })),
+    Layer.provide(Logger.layer([]))
+  )
+
+// ---- The demonstration: this program without arguments --------------------------------------------------------------
+
+const demonstration = Effect.gen(function* () {
+  const mail = yield* mailServer
+  const [first] = yield* Effect.forEach(["runner-1", "runner-2", "runner-3"], (name) => startRunner(name, mail.url))
+  const customer = yield* Customer.client
+
+  /** Notifies 30 customers. Their entities are spread over all runners. */
+  const notifyAll = Effect.forEach(
+    Array.from({ length: 30 }, (_, id) => customer(`customer-${id}`)),
+    (one) => Effect.match(one.notify(), { onSuccess: (runner) => `sent by ${runner}`, onFailure: ended })
+  )
+  const notifyUntil = (done: (answers: ReadonlyArray<string>) => boolean) =>
+    Effect.repeat(notifyAll, { until: done, schedule: Schedule.spaced("50 millis") })
+  const areSent = (answers: ReadonlyArray<string>) => answers.every((one) => one.startsWith("sent"))
+  const areRejected = (answers: ReadonlyArray<string>) => answers.every((one) => one === "rejected by the fleet")
+
+  // Wait until each runner has some of the entities.
+  const answers = yield* notifyUntil((answers) => areSent(answers) && new Set(answers).size === 3)
+  console.log(`30 customers notified, by ${new Set(answers).size} runners`)
+
+  mail.down = true
+  yield* notifyUntil(areRejected)
+  console.log("the mail server is down: the fleet rejects all notifications")
+
+  const before = mail.requests
+  first?.kill("SIGKILL")
+  yield* notifyUntil(areRejected)
+  console.log("a runner is killed: the runners that have its customers now reject them too")
+  console.log(`requests meanwhile: ${mail.requests - before}`)
+
+  mail.down = false
+  const after = yield* notifyUntil(areSent)
+  console.log(`the mail server is back: 30 customers notified, by ${new Set(after).size} runners`)
+})
 
 /** Describes the error of a notification. */
 const ended = (error: unknown): string => {
@@ -90,52 +117,53 @@ const ended = (error: unknown): string => {
   return typeof error === "string" ? error : "not delivered"
 }
 
-const program = Effect.gen(function* () {
-  const runners = yield* Effect.forEach(
-    ["runner-1", "runner-2", "runner-3"],
-    (name) => Effect.flatMap(freePort, (port) => Layer.build(runner(name, port))),
-    { concurrency: "unbounded" }
-  )
-  const [first] = runners
-  if (first === undefined) return
+const listening = async (server: Server): Promise<number> => {
+  server.listen(0, "127.0.0.1")
+  await once(server, "listening")
+  return (server.address() as AddressInfo).port
+}
 
-  /** The first runner notifies 30 customers. The entities of the customers are spread over all runners. */
-  const customer = yield* Effect.provideContext(Customer.client, first)
-  const notifyAll = Effect.forEach(
-    Array.from({ length: 30 }, (_, id) => customer(`customer-${id}`)),
-    (one) => Effect.match(one.notify(), { onSuccess: (answer) => answer, onFailure: ended })
-  )
-  const untilAllAre = (answer: string) =>
-    Effect.repeat(notifyAll, {
-      until: (answers) => answers.every((one) => one === answer),
-      schedule: Schedule.spaced("50 millis")
+/** The dependency. */
+const mailServer = Effect.acquireRelease(
+  Effect.promise(async () => {
+    const mail = { down: false, requests: 0 }
+    const server = createHttpServer((_request, response) => {
+      mail.requests++
+      response.writeHead(mail.down ? 503 : 200).end()
     })
-  const inspected = Effect.forEach(runners, (services) =>
-    Effect.provideContext(CircuitBreaker.inspect("mail"), services)
+    const url = `http://127.0.0.1:${await listening(server)}`
+    return Object.assign(mail, { server, url })
+  }),
+  ({ server }) =>
+    Effect.sync(() => {
+      server.close()
+      server.closeAllConnections()
+    })
+)
+
+const freePort = async () => {
+  const server = createServer()
+  const port = await listening(server)
+  await new Promise((resolve) => server.close(resolve))
+  return port
+}
+
+/** Starts this program again, with arguments. */
+const startRunner = (name: string, mailUrl: string) =>
+  Effect.acquireRelease(
+    Effect.promise(async () => fork(import.meta.filename, [name, String(await freePort()), mailUrl])),
+    (child) =>
+      Effect.promise(async () => {
+        if (child.signalCode === null && child.kill()) await once(child, "exit")
+      })
   )
-  const states = Effect.map(inspected, (circuits) => circuits.map(({ state }) => state).join(", "))
 
-  // Wait until each runner has some of the entities.
-  const senders = Effect.map(inspected, (circuits) => circuits.filter(({ totals }) => totals.successes > 0).length)
-  const count = yield* Effect.repeat(Effect.andThen(untilAllAre("sent"), senders), { until: (count) => count === 3 })
-  console.log(`30 customers notified, by ${count} runners`)
-
-  down = true
-  yield* untilAllAre("rejected by the fleet")
-  console.log(`the mail server is down: ${yield* states}`)
-  const before = requests
-  const answers = yield* notifyAll
-  console.log(`${answers.filter((answer) => answer === "rejected by the fleet").length} more notifications rejected`)
-  console.log(`requests meanwhile: ${requests - before}`)
-
-  down = false
-  yield* untilAllAre("sent")
-  console.log(`the mail server is back: ${yield* states}`)
-})
-
-try {
-  await Effect.runPromise(Effect.scoped(program))
-} finally {
-  mailServer.close()
-  mailServer.closeAllConnections()
+const [, , name, port, mailUrl] = process.argv
+if (name !== undefined && mailUrl !== undefined) {
+  // A runner ends with the process that started it.
+  process.once("disconnect", () => process.exit())
+  NodeRuntime.runMain(Layer.launch(runner(name, Number(port), mailUrl)))
+} else {
+  const client = Layer.provideMerge(cluster(true), Logger.layer([]))
+  await Effect.runPromise(Effect.scoped(Effect.provide(demonstration, client)))
 }

@@ -1,6 +1,6 @@
 /**
- * A server loses most of its workers. A breaker without a limit admits either all calls or none. With `limit`, the circuit admits the number
- * of calls that the server can still answer.
+ * A server loses most of its workers. A breaker without a limit admits all calls or rejects all calls. With `limit`, the circuit admits the
+ * number of calls that the server can still answer.
  */
 import { Deferred, Effect, Layer, Logger, Random } from "effect"
 import { TestClock } from "effect/testing"

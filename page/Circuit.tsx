@@ -211,7 +211,7 @@ export const Circuit = ({
             <section>
               <h2>Last failures</h2>
               {found.failures.length === 0 ? (
-                <p class="quiet">None is known.</p>
+                <p class="quiet">No failure is known.</p>
               ) : (
                 <ol class="history failures">
                   {found.failures.map((one) => (

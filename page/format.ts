@@ -1,5 +1,3 @@
-/** Formats numbers and times. */
-
 /** A time of day in the time zone of the browser, such as `14:03:22`. */
 export const clock = (at: number): string => new Date(at).toLocaleTimeString("en-GB")
 

@@ -1,6 +1,6 @@
 /**
- * The scenarios of the documentation as settings of the playground, with half of the calls and a server of half the size. They are smaller
- * because a simulation must be fast enough to redraw the picture while a slider moves.
+ * The scenarios of the documentation as settings of the playground. They have half of the calls, and a server of half the size: a simulation
+ * must be fast enough to redraw the picture while a slider moves.
  */
 import type { ScenarioName } from "../src/simulator/scenarioNames.ts"
 import { areEqual } from "./fields.ts"

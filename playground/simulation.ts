@@ -106,7 +106,7 @@ export const inputOf = (policy: Policy): Input | undefined => {
   }
 }
 
-/** How a pool chooses a server. `undefined`: there is no pool, because the policy does not want one or because servers have their own data. */
+/** How a pool chooses a server. `undefined`: there is no pool, because the policy has no pool or because each server has its own data. */
 export const chooseOf = (
   { circuits }: Policy,
   { shards }: Pick<World, "shards">

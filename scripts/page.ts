@@ -6,7 +6,6 @@ import { promisify } from "node:util"
 
 const root = fileURLToPath(new URL("../", import.meta.url))
 
-/** The folder with the built playground. */
 export const playgroundFolder = `${root}playground/dist`
 
 const changedAt = (path: string): number => statSync(path).mtimeMs

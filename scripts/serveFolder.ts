@@ -15,7 +15,7 @@ const types: Readonly<Record<string, string>> = {
 
 export const contentType = (file: string): string => types[file.split(".").at(-1) ?? ""] ?? "application/octet-stream"
 
-/** Serves `folder` below `path`, which begins and ends with a slash, on a free port. */
+/** Serves `folder` below `path` on a free port. `path` begins and ends with a slash. */
 export const serveFolder = async (
   folder: string,
   path: string

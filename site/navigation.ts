@@ -1,5 +1,6 @@
-/** The navigation of the site. It is read from the tables of `docs/README.md` and of the pages to which they link. */
+/** Makes the navigation of the site from the tables of `docs/README.md`, and from the tables of the linked pages. */
 import { addressFrom, addressOf, isExternal, type Link, linksIn, pages, read, targetOf, titleOf } from "./repository.ts"
+import { slugify } from "./slugify.ts"
 
 export interface Item {
   readonly text: string
@@ -40,14 +41,6 @@ export const rowsOf = (text: string): ReadonlyArray<ReadonlyArray<string>> =>
   Array.from(text.matchAll(/^\|(.*)\|[ \t]*$/gm), ([, row = ""]) => row.split("|").map((cell) => cell.trim())).filter(
     (cells) => !cells.every((cell) => /^:?-+:?$/.test(cell))
   )
-
-/** The anchor of a heading, as GitHub writes it. So links to headings work on GitHub and on the site. */
-export const slugify = (heading: string): string =>
-  heading
-    .trim()
-    .toLowerCase()
-    .replaceAll(/[^\p{L}\p{N}_\- ]/gu, "")
-    .replaceAll(" ", "-")
 
 const plain = (text: string): string => text.replaceAll("`", "").replaceAll("**", "")
 

@@ -1,10 +1,11 @@
 import { assert, describe, expectTypeOf, it } from "@effect/vitest"
-import { Context, Effect, Exit, Fiber, Layer, Schedule, Schema } from "effect"
+import { Context, Duration, Effect, Exit, Fiber, Layer, Schedule, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import { Activity, DurableClock, DurableDeferred, Workflow, WorkflowEngine } from "effect/workflow"
-import { BreakerStore, CircuitBreaker, CircuitOpen, Outcome } from "effect-fuse"
+import { BreakerStore, CircuitBreaker, CircuitOpen, Outcome, Trip } from "effect-fuse"
 import { ActivityBreaker } from "effect-fuse/workflow"
 import { endOf, upTo } from "./support/batches.ts"
+import { plain } from "./support/rejections.ts"
 import { expectState, inspect, quick, rejectionIn, start } from "./support/verbs.ts"
 import { perWave } from "./support/waves.ts"
 import { begin, executionId, progress, scenario } from "./support/workflowScenario.ts"
@@ -265,7 +266,7 @@ describe("a workflow that waits for a circuit", () => {
     ["30 seconds", "charged"],
     ["3 hours", "too late"]
   ] as const) {
-    scenario(`may race it against a clock, while the circuit is open for ${hold}`, function* () {
+    scenario(`may race the activity against a clock, while the circuit is open for ${hold}`, function* () {
       const { activity } = recorded()
       const late = Effect.as(DurableClock.sleep({ name: "late", duration: "1 hour", inMemoryThreshold: 0 }), "too late")
       yield* define(
@@ -358,19 +359,44 @@ describe("1,000 workflows that wait for one circuit", () => {
     assert.strictEqual(runs.count, 2_000)
   })
 
-  scenario("continue in waves even if the store does not know the circuit yet, as after a restart", function* () {
-    const { activity, calls } = recorded()
-    let store = yield* BreakerStore.BreakerStore
-    yield* define(
-      Effect.suspend(() =>
-        Effect.provideService(ActivityBreaker.protect(activity, "api", noJitter), BreakerStore.BreakerStore, store)
-      )
-    )
-    yield* CircuitBreaker.open("api", { for: "30 seconds" })
-    for (const id of upTo(50)) yield* begin(String(id))
-    store = Context.get(yield* Layer.build(Layer.fresh(BreakerStore.layerMemory)), BreakerStore.BreakerStore)
-    for (let i = 0; i < 100; i++) yield* TestClock.adjust(i === 0 ? "30 seconds" : "50 millis")
-    assert.deepStrictEqual(perWave(calls, 30_000), [4, 8, 16, 22])
+  const forms = {
+    "the circuit of the activity": () => {
+      const { activity, calls } = recorded()
+      return { calls, body: ActivityBreaker.protect(activity, "api", noJitter) }
+    },
+    "a circuit inside the activity": () => {
+      const { activity, calls } = recorded()
+      const execute = CircuitBreaker.protect(activity.execute, "api", { policy: { trip: Trip.consecutive(7) } })
+      const outer = Activity.make({ name: "charge", success: Schema.String, error: CircuitOpen.CircuitOpen, execute })
+      return { calls, body: ActivityBreaker.waitDurably(outer, noJitter) }
+    },
+    "a circuit of a key inside the circuit of the activity": () => {
+      const { activity, calls } = recorded()
+      const execute = CircuitBreaker.protect(activity.execute, "api", { key: "eu" })
+      const outer = Activity.make({ name: "charge", success: Schema.String, error: CircuitOpen.CircuitOpen, execute })
+      return { calls, body: ActivityBreaker.protect(outer, "outer", noJitter), key: "eu" }
+    }
+  } satisfies Record<string, () => { key?: string; [rest: string]: unknown }>
+  for (const [what, make] of Object.entries(forms))
+    scenario(`continue in waves even if the store does not know ${what} yet, as after a restart`, function* () {
+      const { body, calls, ...target } = make()
+      let store = yield* BreakerStore.BreakerStore
+      yield* define(Effect.suspend(() => Effect.provideService(body, BreakerStore.BreakerStore, store)))
+      yield* CircuitBreaker.open("api", { ...target, for: "30 seconds" })
+      for (const id of upTo(50)) yield* begin(String(id))
+      store = Context.get(yield* Layer.build(Layer.fresh(BreakerStore.layerMemory)), BreakerStore.BreakerStore)
+      for (let i = 0; i < 100; i++) yield* TestClock.adjust(i === 0 ? "30 seconds" : "50 millis")
+      assert.deepStrictEqual(perWave(calls, 30_000), [4, 8, 16, 22])
+    })
+
+  scenario("do not make a circuit of this process if another process rejected them", function* () {
+    const rejection = CircuitOpen.make({ ...plain, retryAfter: Duration.seconds(30) })
+    const { activity, calls } = recorded(Effect.fail(rejection))
+    yield* define(ActivityBreaker.waitDurably(activity, noJitter))
+    yield* begin()
+    yield* TestClock.adjust("31 seconds")
+    assert.isAtLeast(calls.length, 2)
+    assert.deepStrictEqual(yield* CircuitBreaker.list, [])
   })
 
   scenario("make one call for each cooldown while the dependency stays down", function* () {
@@ -394,6 +420,23 @@ describe("ActivityBreaker", () => {
       () => ActivityBreaker.protect(Effect.void as never, "api"),
       /self.*an Activity/
     ],
+    [
+      "an activity that already has a retry",
+      () => ActivityBreaker.protect(Activity.retry(activity, { times: 2 }) as never, "api"),
+      /self: expected an Activity, before Activity\.retry and other combinators/
+    ],
+    [
+      "a value that has only the schema of an activity",
+      () =>
+        ActivityBreaker.protect(
+          Object.assign(
+            Effect.suspend(() => Effect.void),
+            { exitSchema: 1 }
+          ) as never,
+          "api"
+        ),
+      /self.*an Activity/
+    ],
     ["no name", () => ActivityBreaker.protect(activity, ""), /name/],
     ["a jitter above 1", () => ActivityBreaker.protect(activity, "api", { jitter: 2 }), /jitter/],
     [
@@ -404,6 +447,10 @@ describe("ActivityBreaker", () => {
     ["a minDelay of 0", () => ActivityBreaker.waitDurably(activity, { minDelay: 0 }), /minDelay/],
     ["a misspelled option", () => ActivityBreaker.waitDurably(activity, { maxWiat: 1 } as never), /maxWiat/]
   ]
+  it("accepts a maxDelay that is equal to minDelay", () => {
+    assert.isTrue(Effect.isEffect(ActivityBreaker.protect(activity, "api", { minDelay: 2, maxDelay: 2 })))
+  })
+
   for (const [what, make, message] of wrong) it(`throws for ${what}`, () => assert.throws(make, RangeError, message))
 
   it("has the errors of the activity and CircuitOpen", () => {

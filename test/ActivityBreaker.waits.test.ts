@@ -97,7 +97,7 @@ describe("the waits of an activity", () => {
     ["23 seconds", "Complete"],
     ["26 seconds", "Suspended"]
   ] as const) {
-    scenario(`add up with those in memory: ${expected} with a maxWait of ${maxWait}`, function* () {
+    scenario(`in memory and in the store count together: ${expected} with a maxWait of ${maxWait}`, function* () {
       const { activity } = recorded()
       yield* define(ActivityBreaker.protect(activity, "api", { ...noJitter, maxWait }))
       yield* CircuitBreaker.isolate("api", { for: "4 seconds" })

@@ -17,6 +17,7 @@ type Says = "Success" | "Ignored" | Partial<Omit<Outcome.Failure, "_tag">>
 const reasons: ReadonlyArray<readonly [what: string, reason: AiError.AiErrorReason, says: Says]> = [
   ["a refusal of the content", new AiError.ContentPolicyError({ description }), "Success"],
   ["an invalid request", new AiError.InvalidRequestError({ description, http: http(400) }), "Success"],
+  ["an invalid request that was not sent", new AiError.InvalidRequestError({ description }), "Success"],
   ["an unknown model", new AiError.InvalidRequestError({ description, http: http(404) }), "Success"],
   [
     "an object that does not match its schema",
@@ -29,6 +30,11 @@ const reasons: ReadonlyArray<readonly [what: string, reason: AiError.AiErrorReas
     "a response that cannot be decoded",
     new AiError.InvalidResponseError({ description }),
     { detail: "InvalidResponseError" }
+  ],
+  [
+    "a response that cannot be decoded, with status 200",
+    new AiError.InvalidResponseError({ description, http: http(200) }),
+    { detail: "InvalidResponseError (HTTP 200)" }
   ],
   ["an unsupported schema", new AiError.UnsupportedSchemaError({ description }), "Ignored"],
   ["an invalid result of a tool", new AiError.InvalidToolResultError({ toolName: "a", description }), "Ignored"],
@@ -66,6 +72,11 @@ const reasons: ReadonlyArray<readonly [what: string, reason: AiError.AiErrorReas
     { detail: "InternalProviderError (HTTP 500)" }
   ],
   [
+    "an error of the provider with another status",
+    new AiError.InternalProviderError({ description, http: http(404) }),
+    { detail: "InternalProviderError (HTTP 404)" }
+  ],
+  [
     "overload, 529",
     new AiError.InternalProviderError({ description, http: http(529) }),
     { overload: true, detail: "InternalProviderError (HTTP 529)" }
@@ -100,6 +111,26 @@ const reasons: ReadonlyArray<readonly [what: string, reason: AiError.AiErrorReas
     "an unknown error with status 408",
     new AiError.UnknownError({ http: http(408) }),
     { detail: "UnknownError (HTTP 408)" }
+  ],
+  [
+    "an unknown error with status 401",
+    new AiError.UnknownError({ http: http(401) }),
+    { scope: "name", detail: "UnknownError (HTTP 401)" }
+  ],
+  [
+    "an unknown error with status 429",
+    new AiError.UnknownError({ http: http(429) }),
+    { overload: true, detail: "UnknownError (HTTP 429)" }
+  ],
+  [
+    "an unknown error with status 500",
+    new AiError.UnknownError({ http: http(500) }),
+    { detail: "UnknownError (HTTP 500)" }
+  ],
+  [
+    "an unknown error with status 529",
+    new AiError.UnknownError({ http: http(529) }),
+    { overload: true, detail: "UnknownError (HTTP 529)" }
   ],
   ["an unknown error with status 413", new AiError.UnknownError({ http: http(413) }), "Success"]
 ]

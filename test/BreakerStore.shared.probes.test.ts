@@ -397,7 +397,7 @@ describe("A caller that asks for a place", () => {
   }
 
   for (const now of ["hang", "fail", "die", "throw"] as const) {
-    it.effect(`while the store is away (${now}): probes alone, closes alone, and is one of the fleet again later`, () =>
+    it.effect(`probes and closes alone while the store is away (${now}), and takes part in the fleet again later`, () =>
       Effect.gen(function* () {
         const { at, processes } = yield* recovering(3)
         at(0).trouble.now = now
@@ -418,7 +418,7 @@ describe("A caller that asks for a place", () => {
     )
   }
 
-  it.effect("and that closed alone does not close an opening that it discovers when it sends its close", () =>
+  it.effect("and that closed alone does not close a new opening of the fleet with its late close", () =>
     Effect.gen(function* () {
       const { at, processes } = yield* fleet(2)
       yield* openTogether(processes)

@@ -14,7 +14,7 @@ import {
   type Trouble,
   write
 } from "./support/fleet.ts"
-import { rejectionIn, times } from "./support/verbs.ts"
+import { capture, type Line, rejectionIn, times } from "./support/verbs.ts"
 
 const modes: ReadonlyArray<readonly [what: string, trouble: Partial<Trouble>]> = [
   ["hangs", { now: "hang" }],
@@ -104,6 +104,58 @@ describe("A store that", () => {
       assert.isAtMost(at(0).trouble.asked.length, 2 * 16)
     })
   )
+
+  it.effect("answers writes but fails reads: one warning says why, and one line says when reads work again", () => {
+    const lines: Array<Line> = []
+    const about = () => lines.filter(({ message }) => /changes of other processes/.test(message))
+    return capture(
+      lines,
+      Effect.gen(function* () {
+        const { at } = yield* fleet(2)
+        yield* TestClock.adjust("10 seconds")
+        Object.assign(at(0).trouble, { now: "fail", only: ["page"], deaf: true })
+        yield* at(1).run(CircuitBreaker.isolate("api"))
+        yield* TestClock.adjust("1 minute")
+        assert.deepStrictEqual(
+          about().map(({ annotations, level, message }) => [level, message, annotations["store"]]),
+          [
+            [
+              "Warn",
+              "The store answers, but this process cannot read the changes of other processes: StoreError: The store failed to page: refused",
+              "circuits"
+            ]
+          ]
+        )
+        Object.assign(at(0).trouble, well)
+        yield* TestClock.adjust("10 seconds")
+        assert.deepStrictEqual(
+          about()
+            .map(({ message }) => message)
+            .slice(1),
+          ["The changes of other processes can be read again"]
+        )
+        yield* expectAll([at(0)], "Isolated fleet")
+      })
+    )
+  })
+
+  for (const only of [[], ["heartbeat"], ["load"]] as const) {
+    it.effect(`fails ${only[0] ?? "every operation"} does not log that only reads fail`, () => {
+      const lines: Array<Line> = []
+      return capture(
+        lines,
+        Effect.gen(function* () {
+          const { at } = yield* fleet(2)
+          Object.assign(at(0).trouble, { now: "fail", only })
+          yield* TestClock.adjust("1 minute")
+          assert.deepStrictEqual(
+            lines.filter(({ message }) => /changes of other processes/.test(message)),
+            []
+          )
+        })
+      )
+    })
+  }
 
   it.effect("has many circuits with old failures does not fill the memory of a process", () =>
     Effect.gen(function* () {

@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Arbitrary, Cause, Deferred, Effect, Exit, Fiber, Random, Schema } from "effect"
+import { Arbitrary, Cause, Deferred, Effect, Exit, Fiber, Layer, Random, Schema } from "effect"
+import { RateLimiter } from "effect/persistence"
 import { TestClock } from "effect/testing"
 import { BreakerPolicy, BreakerStore, Bulkhead, BulkheadFull, CircuitBreaker, Resilience, Trip } from "effect-fuse"
 import { start } from "./support/verbs.ts"
@@ -189,6 +190,61 @@ describe("Interruption frees the place at every point", () => {
     })
   )
 })
+
+const one = { concurrency: 1, queue: 20 }
+const perInterval = { key: "api", limit: 1, window: "200 millis", onExceeded: "delay" } as const
+const Limits = Layer.provide(RateLimiter.layer, RateLimiter.layerStoreMemory)
+
+describe.each([
+  ["bulkhead", Resilience.bulkhead(one)],
+  ["rate limiter", Resilience.rateLimit(RateLimiter.RateLimiter, perInterval)]
+] as const)("The wait in a %s inside a circuit", (_, queue) => {
+  /** Starts calls of 200 milliseconds at once, and another call after 350 milliseconds. Then waits until all calls end. */
+  const run = (count: number, policy: BreakerPolicy.Input) =>
+    Effect.gen(function* () {
+      const call = Resilience.pipeline(queue, Resilience.breaker("api", { policy }))(Effect.sleep("200 millis"))
+      const first = yield* Effect.forkChild(
+        Effect.all(
+          Array.from({ length: count }, () => call),
+          { concurrency: "unbounded" }
+        )
+      )
+      yield* TestClock.adjust("350 millis")
+      const last = yield* Effect.forkChild(call)
+      yield* TestClock.adjust("1 day")
+      yield* Fiber.await(first)
+      yield* Fiber.await(last)
+      return yield* CircuitBreaker.inspect("api")
+    }).pipe(Effect.provide([BreakerStore.layerMemory, Limits]))
+
+  it.effect.each([
+    ["makes no call slow", 3, { slowCall: "300 millis" }],
+    ["makes no call stuck", 3, { trip: Trip.stuck({ calls: 1, olderThan: "300 millis" }) }],
+    ["makes no call late for the limit", 12, { limit: { objective: "300 millis" } }]
+  ] as const)("%s", ([, count, policy]) =>
+    Effect.gen(function* () {
+      const { limit, state, totals } = yield* run(count, policy)
+      assert.deepStrictEqual([state, limit, totals.slow, totals.successes], ["Closed", undefined, 0, count + 1])
+    })
+  )
+})
+
+it.effect("After a wait in a bulkhead that was given up, the time of the call counts again", () =>
+  Effect.gen(function* () {
+    const bulkhead = Bulkhead.makeUnsafe({ concurrency: 1, queue: 10 })
+    const call = Effect.never.pipe(
+      Bulkhead.limit(bulkhead),
+      Effect.timeout("100 millis"),
+      Effect.catch(() => Effect.sleep("400 millis")),
+      CircuitBreaker.protect("api", { policy: { slowCall: "300 millis" } })
+    )
+    const fiber = yield* Effect.forkChild(Effect.all([call, call], { concurrency: 2 }))
+    yield* start(Bulkhead.limit(Effect.never, bulkhead))
+    yield* TestClock.adjust("1 second")
+    yield* Fiber.join(fiber)
+    assert.strictEqual((yield* CircuitBreaker.inspect("api")).totals.slow, 2)
+  }).pipe(Effect.provide(BreakerStore.layerMemory))
+)
 
 describe("BulkheadFull", () => {
   const full = (options: Bulkhead.Options) =>

@@ -123,7 +123,7 @@ describe("callers that wait for a circuit with a limit", () => {
   )
 
   it.effect.prop(
-    "all start, after any outcomes of the calls",
+    "all start, whatever the earlier outcomes are",
     [pick("learning", "bounded", "closing"), steps],
     ([kind, history]) =>
       Effect.gen(function* () {

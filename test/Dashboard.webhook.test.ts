@@ -107,7 +107,7 @@ describe("the memory of the news", () => {
       // The circuit has no record now, so the end of its outage is not news.
       yield* hear(change([move(at + 1, "api", "HalfOpen", "Closed"), move(at + 2, "mail", "Closed", "Open")]), [])
       yield* until(
-        "it has heard",
+        "the webhook has received a message",
         Effect.sync(() => heard.length > 0)
       )
       assert.deepStrictEqual(heard, ["api is open\nmail is open"])
@@ -148,7 +148,7 @@ describe("the webhook", () => {
       const at = Date.now() + 1
       yield* hear(change(Array.from({ length: 40 }, (_, i) => move(at, `c${i}`, "Closed", "Open"))), [])
       yield* until(
-        "it has heard",
+        "the webhook has received a message",
         Effect.sync(() => heard.length > 0)
       )
       assert.match(heard[0] ?? "", /^c0 is open\nc1 is open\n[\s\S]*\nand 30 more changes$/)
@@ -162,7 +162,7 @@ describe("the webhook", () => {
       const hear = yield* makeWebhook(url)
       yield* hear(change([move(Date.now() + 1, "api", "Closed", "Open")]), [])
       yield* until(
-        "it has heard twice",
+        "the webhook has received two messages",
         Effect.sync(() => heard.length === 2)
       )
       assert.deepStrictEqual(heard, ["api is open", "api is open"])

@@ -274,4 +274,54 @@ describe("the server", () => {
       assert.deepStrictEqual([response.status, yield* response.json], [504, { error: "deadline_exceeded" }])
     }).pipe(Effect.scoped, Effect.provide(services))
   )
+
+  it.live(
+    "a caller with a very short deadline does not open the circuit of a handler that answers failures itself",
+    () =>
+      Effect.gen(function* () {
+        const handler = pipe(
+          Effect.never,
+          Resilience.timeout("10 seconds"),
+          Effect.orElseSucceed(() => HttpServerResponse.empty({ status: 503 }))
+        )
+        const policy = { trip: Trip.consecutive(1) }
+        const url = yield* serve(HttpServerBreaker.protect("self", { deadline: true, policy })(handler))
+        const client = yield* HttpClient.HttpClient
+        yield* client.execute(HttpClientRequest.get(url, { headers: { [timeout]: "1" } }))
+        assert.strictEqual(yield* CircuitBreaker.state("self"), "Closed")
+      }).pipe(Effect.scoped, Effect.provide(services))
+  )
+
+  const cut = Deadline.within(Effect.never, "1 millis")
+  it.live.each([
+    ["an error", cut],
+    ["a defect", Effect.orDie(cut)]
+  ] as const)("responds with 504 if a call in the handler ended at the deadline: %s", ([, handler]) =>
+    Effect.gen(function* () {
+      const url = yield* serve(HttpServerBreaker.protect("self", { deadline: true })(handler))
+      const client = yield* HttpClient.HttpClient
+      const response = yield* client.execute(HttpClientRequest.get(url, { headers: { [timeout]: "20000" } }))
+      assert.deepStrictEqual([response.status, yield* response.json], [504, { error: "deadline_exceeded" }])
+    }).pipe(Effect.scoped, Effect.provide(services))
+  )
+
+  it.live.each([
+    ["600 millis", "a defect", [["TimeoutError: The deadline of '600ms' is over"], 0]],
+    ["600 millis", "an error", [["TimeoutError: The deadline of '600ms' is over"], 0]],
+    ["1 millis", "a defect", [[], 1]],
+    ["1 millis", "an error", [[], 1]]
+  ] as const)(
+    "counts a handler that ended at a deadline of %s with %s by the time that it had",
+    ([time, how, expected]) =>
+      Effect.gen(function* () {
+        const late = Deadline.within(Effect.never, time)
+        const handler = how === "a defect" ? Effect.orDie(late) : late
+        const url = yield* serve(HttpServerBreaker.protect("self", { deadline: true })(handler))
+        const client = yield* HttpClient.HttpClient
+        yield* client.execute(HttpClientRequest.get(url, { headers: { [timeout]: "20000" } }))
+        const { lastFailures, totals } = yield* CircuitBreaker.inspect("self")
+        const found: unknown = [lastFailures.map(({ error }) => error), totals.ignored]
+        assert.deepStrictEqual(found, expected)
+      }).pipe(Effect.scoped, Effect.provide(services))
+  )
 })

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Clock, Duration, Effect, Exit, Fiber, pipe, Schedule, Schema } from "effect"
 import { TestClock } from "effect/testing"
-import { BreakerPolicy, BreakerStore, CircuitBreaker, Deadline, Resilience, Trip } from "effect-fuse"
+import { BreakerPolicy, BreakerStore, CircuitBreaker, Deadline, Outcome, Resilience, Trip } from "effect-fuse"
 import { failingCall, lasts } from "./support/timing.ts"
 import { scenario } from "./support/verbs.ts"
 
@@ -89,9 +89,35 @@ describe("within", () => {
     })
   )
 
-  it("refuses a duration that is not above 0, and names the field", () => {
-    for (const wrong of [0, -1, Number.NaN, "soon"]) {
-      assert.throws(() => Deadline.within(Effect.void, wrong as never), RangeError, /Deadline\.within.*duration/)
+  it.effect.each([0, -1, Duration.zero, Duration.negate(Duration.seconds(1)), Duration.negativeInfinity])(
+    "a computed duration that is already over, %s, fails at once and does not run the effect",
+    (over) =>
+      Effect.gen(function* () {
+        let ran = false
+        const error = yield* Effect.flip(
+          Deadline.within(
+            Effect.sync(() => {
+              ran = true
+            }),
+            over
+          )
+        )
+        assert.deepStrictEqual([kindOf(error), ran, error.message], ["deadline", false, "The deadline is over"])
+      })
+  )
+
+  it.effect("takes what `remaining` returns: an infinite duration sets no deadline", () =>
+    Effect.gen(function* () {
+      const outside = yield* Deadline.remaining
+      assert.deepStrictEqual(yield* Deadline.within(Deadline.remaining, outside), Duration.infinity)
+      const inside = Deadline.within(Deadline.remaining, Duration.infinity)
+      assert.deepStrictEqual(yield* Deadline.within(inside, "3 seconds"), Duration.seconds(3))
+    })
+  )
+
+  it("refuses a value that is no duration, and names the field", () => {
+    for (const wrong of [Number.NaN, "soon", undefined, {}]) {
+      assert.throws(() => Deadline.within(Effect.void, wrong as never), RangeError, /^Deadline\.within: duration: /)
     }
   })
 })
@@ -104,6 +130,16 @@ describe("a timeout", () => {
     Effect.gen(function* () {
       const end = yield* ended(Deadline.within(pipe(Effect.never, Resilience.timeout(own)), deadline))
       assert.deepStrictEqual([kindOf(end.error), end.took], [kind, took])
+    })
+  )
+
+  it.effect("names whole milliseconds in the error of a deadline that is not one", () =>
+    Effect.gen(function* () {
+      const hanging = pipe(Effect.never, Resilience.timeout("10 seconds"))
+      const inner = yield* ended(Deadline.within(hanging, Duration.micros(49_966n)))
+      assert.include(String(inner.error), "Operation timed out after '50ms', at the deadline of the caller")
+      const outer = yield* ended(Deadline.within(Effect.never, Duration.micros(49_966n)))
+      assert.include(String(outer.error), "The deadline of '50ms' is over")
     })
   )
 })
@@ -254,7 +290,25 @@ describe("a call that the deadline interrupts", () => {
     protect: (call: Effect.Effect<unknown>) => CircuitBreaker.protect(call, "api"),
     timeout: (call: Effect.Effect<unknown>) =>
       pipe(call, Resilience.timeout("1 minute"), CircuitBreaker.protect("api")),
-    standard: Resilience.standard("api", { retry: false, timeout: "1 minute" })
+    standard: Resilience.standard("api", { retry: false, timeout: "1 minute" }),
+    "a timeout that becomes a defect": (call: Effect.Effect<unknown>) =>
+      pipe(call, Resilience.timeout("1 minute"), Effect.orDie, CircuitBreaker.protect("api")),
+    "a timeout that becomes another error": (call: Effect.Effect<unknown>) =>
+      pipe(
+        call,
+        Resilience.timeout("1 minute"),
+        Effect.mapError(() => "slow"),
+        CircuitBreaker.protect("api")
+      ),
+    "a timeout that becomes an answer": (call: Effect.Effect<unknown>) =>
+      pipe(
+        call,
+        Resilience.timeout("1 minute"),
+        Effect.orElseSucceed(() => 503),
+        CircuitBreaker.protect("api", {
+          classify: (exit) => (Exit.isSuccess(exit) && exit.value === 503 ? Outcome.failure() : Outcome.success)
+        })
+      )
   }
   const cases = [
     { usual: undefined, deadline: 499, failures: 0 },
@@ -264,7 +318,8 @@ describe("a call that the deadline interrupts", () => {
     { usual: 3_000, deadline: 5_000, failures: 0 },
     { usual: 3_000, deadline: 6_000, failures: 1 }
   ]
-  for (const [name, under] of Object.entries(pipelines)) {
+  type Under = (call: Effect.Effect<unknown>) => Effect.Effect<unknown, unknown, BreakerStore.BreakerStore>
+  for (const [name, under] of Object.entries<Under>(pipelines)) {
     it.effect.each(cases)(
       `of ${name}: after $deadline ms, if calls usually take $usual ms, counts as $failures Failures`,
       ({ deadline, failures, usual }) =>
@@ -277,6 +332,33 @@ describe("a call that the deadline interrupts", () => {
         }).pipe(Effect.provide(BreakerStore.layerMemory), Effect.provide(BreakerPolicy.layer({ default: policy })))
     )
   }
+
+  scenario("is judged without the time that it waited in a bulkhead", policy, function* () {
+    const one = Resilience.standard("api", { retry: false, bulkhead: { concurrency: 1, queue: 10 } })
+    const late = (call: Effect.Effect<unknown>) => Effect.exit(Deadline.within(one(call), "1 second"))
+    // The first call leaves 400 milliseconds to the second, and none to the third.
+    yield* lasts(Effect.all([Effect.sleep("600 millis"), Effect.never, Effect.never].map(late), { concurrency: 3 }))
+    assert.deepStrictEqual(yield* counts, [0, 2])
+    // The first call leaves 600 milliseconds to the second.
+    yield* lasts(Effect.all([Effect.sleep("400 millis"), Effect.never].map(late), { concurrency: 2 }))
+    assert.deepStrictEqual(yield* counts, [1, 2])
+  })
+
+  scenario("is a Success if its timeout becomes an answer that is one", policy, function* () {
+    const call = pipe(
+      Effect.never,
+      Resilience.timeout("1 minute"),
+      Effect.orElseSucceed(() => "cached"),
+      CircuitBreaker.protect("api")
+    )
+    yield* lasts(Deadline.within(call, "50 millis"))
+    assert.strictEqual((yield* CircuitBreaker.inspect("api")).totals.successes, 1)
+  })
+
+  scenario("is a Failure if it fails before the deadline", policy, function* () {
+    yield* lasts(Deadline.within(pipelines.protect(Effect.delay(Effect.die("down"), "30 millis")), "50 millis"))
+    assert.deepStrictEqual(yield* counts, [1, 0])
+  })
 
   scenario("is Ignored if its caller was interrupted before the deadline", policy, function* () {
     const fiber = yield* Effect.forkChild(Deadline.within(pipelines.protect(Effect.never), "1 minute"))

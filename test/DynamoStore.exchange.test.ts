@@ -25,7 +25,7 @@ const places = Effect.map(server, ({ url }) => {
 
 describe("exchanges with DynamoDB", () => {
   live(
-    "are all carried out if many processes send them at once, each in another order",
+    "are all carried out if many processes send them at once, each in a different order",
     Effect.gen(function* () {
       const { store: make } = yield* places
       const stores = yield* Effect.all(upTo(4).map(() => make()))

@@ -82,6 +82,28 @@ describe("a commit of a process that was frozen", () => {
   )
 })
 
+describe("an exchange whose deadline passes while it reads the circuits", () => {
+  it.live("is late and changes nothing, also if no other process writes", () =>
+    Effect.gen(function* () {
+      const { holdNext, open, time } = made()
+      const store = open()
+      const { life } = yield* exchanged(store, { voter: "v", ttl: 10_000_000 })
+      const { arrived, release } = holdNext(({ kind }) => kind === "BatchGetItem")
+      const fiber = yield* Effect.forkChild(
+        store.exchange({
+          ...{ voter: "v", ttl: 10_000_000, notAfter: time.now + 1_000, heard: 0, life, floor: 0, casts: [] },
+          swaps: [swap({ ttl: undefined })]
+        })
+      )
+      yield* arrived
+      time.now += 1_001
+      yield* release
+      assert.strictEqual((yield* Fiber.join(fiber))._tag, "Late")
+      assert.deepStrictEqual((yield* store.load(["api"])).records, [undefined])
+    })
+  )
+})
+
 describe("a process whose clock is two seconds behind that of another", () => {
   it.live("sets the time of the hub back by at most half a second", () =>
     Effect.gen(function* () {

@@ -1,8 +1,10 @@
 import {
   BatchGetItemCommand,
   CreateTableCommand,
+  type CreateTableCommandInput,
   DescribeTableCommand,
   type DynamoDBClient,
+  type KeySchemaElement,
   type TableDescription
 } from "@aws-sdk/client-dynamodb"
 import { assert, describe, expectTypeOf, it } from "@effect/vitest"
@@ -83,22 +85,111 @@ describe("DynamoStore", () => {
     })
   )
 
+  const key = (...names: ReadonlyArray<string>): Array<KeySchemaElement> =>
+    names.map((AttributeName, index) => ({ AttributeName, KeyType: index === 0 ? "HASH" : "RANGE" }))
+  const others: ReadonlyArray<readonly [what: string, definition: Partial<CreateTableCommandInput>, problem: RegExp]> =
+    [
+      [
+        "with another key",
+        { KeySchema: key("id", "sk") },
+        /exists and cannot be used: the table: expected the keys pk \(S\), sk \(S\), got id \(S\), sk \(S\)/
+      ],
+      ["without a sort key", { KeySchema: key("pk") }, /expected the keys pk \(S\), sk \(S\), got pk \(S\); /],
+      ["without an index", { KeySchema: key("pk", "sk") }, /exists and cannot be used: the index "changes" is missing/],
+      [
+        "with another index",
+        {
+          KeySchema: key("pk", "sk"),
+          LocalSecondaryIndexes: [
+            { IndexName: "changes", KeySchema: key("pk", "epoch"), Projection: { ProjectionType: "ALL" } }
+          ]
+        },
+        /the index "changes": expected the keys pk \(S\), e \(N\), got pk \(S\), epoch \(S\)/
+      ]
+    ]
+  const attributesOf = ({ KeySchema = [], LocalSecondaryIndexes = [] }: Partial<CreateTableCommandInput>) =>
+    new Set(
+      [...KeySchema, ...LocalSecondaryIndexes.flatMap(({ KeySchema = [] }) => KeySchema)].map(
+        (one) => one.AttributeName
+      )
+    )
+  const created = (client: DynamoDBClient, TableName: string, definition: Partial<CreateTableCommandInput>) =>
+    Effect.promise(async () => {
+      await client.send(
+        new CreateTableCommand({
+          TableName,
+          BillingMode: "PAY_PER_REQUEST",
+          AttributeDefinitions: [...attributesOf(definition)].map((AttributeName) => ({
+            AttributeName,
+            AttributeType: AttributeName === "e" ? "N" : "S"
+          })),
+          ...definition
+        } as CreateTableCommandInput)
+      )
+      const status = async () => (await client.send(new DescribeTableCommand({ TableName }))).Table?.TableStatus
+      while ((await status()) !== "ACTIVE") await new Promise((resolve) => setTimeout(resolve, 5))
+    })
+
+  for (const [what, definition, problem] of others) {
+    live(
+      `does not accept a table ${what} that another program created: createTable says what differs`,
+      Effect.gen(function* () {
+        const client = yield* dynamoClient((yield* server).url)
+        const name = what.replaceAll(" ", "-")
+        yield* created(client, name, definition)
+        const error = yield* Effect.flip(DynamoStore.createTable({ client, table: name }))
+        assert.match(error.message, problem)
+      })
+    )
+  }
+
   live(
-    "refuses an existing table with other keys, which it does not change",
+    "accepts a table that another program created if its index has all attributes",
     Effect.gen(function* () {
       const client = yield* dynamoClient((yield* server).url)
-      const TableName = "orders"
-      const orders = new CreateTableCommand({
-        TableName,
-        BillingMode: "PAY_PER_REQUEST",
-        KeySchema: [{ AttributeName: "pk", KeyType: "HASH" }],
-        AttributeDefinitions: [{ AttributeName: "pk", AttributeType: "N" }]
+      yield* created(client, "all-attributes", {
+        KeySchema: key("pk", "sk"),
+        LocalSecondaryIndexes: [
+          { IndexName: "changes", KeySchema: key("pk", "e"), Projection: { ProjectionType: "ALL" } }
+        ]
       })
-      yield* Effect.promise(() => client.send(orders))
-      const error = yield* Effect.flip(DynamoStore.createTable({ client, table: TableName }))
-      assert.include(error.message, 'expected the keys pk (S), sk (S), got pk (N); the index "changes" is missing')
+      yield* DynamoStore.createTable({ client, table: "all-attributes" })
     })
   )
+
+  const refusals: ReadonlyArray<readonly [what: string, table: string, message: string]> = [
+    [
+      "a missing table",
+      "missing",
+      "The store failed to page: the table missing does not exist in this region of this account (Requested resource not found)"
+    ],
+    [
+      "a table with another key",
+      "unlike",
+      "The store failed to page: the table unlike has other keys than pk and sk: use a new table"
+    ],
+    [
+      "a table without an index",
+      "bare",
+      "The store failed to page: the table bare has no index changes: use a new table"
+    ]
+  ]
+  for (const [what, table, message] of refusals) {
+    live(
+      `says what is wrong with ${what}`,
+      Effect.gen(function* () {
+        const client = yield* dynamoClient((yield* server).url)
+        if (table !== "missing") {
+          yield* created(client, table, { KeySchema: table === "bare" ? key("pk", "sk") : key("id") })
+        }
+        const store = yield* DynamoStore.make({ client, table })
+        if (table === "bare") yield* swapOf(store, swap())
+        const reader = yield* DynamoStore.make({ client, table })
+        const error = yield* Effect.flip(reader.page(0, 10))
+        assert.isTrue(error.message.startsWith(message), error.message)
+      })
+    )
+  }
 
   const description = definition("circuits")
   const [changes] = description.LocalSecondaryIndexes

@@ -18,6 +18,7 @@ describe("Retry-After is read as servers write it:", () => {
     ["soon, 60", 60_000],
     ["60s", 60_000],
     ["250ms", 250],
+    ["1.25s", 1_250],
     ["6m0s", 360_000],
     ["1h0m1.5s", 3_601_500],
     ["Sat, 01 Mar 2025 00:02:00 GMT", 120_000],
@@ -29,15 +30,21 @@ describe("Retry-After is read as servers write it:", () => {
     ["Saturday, 1-Mar-25 00:02:00 GMT", 120_000],
     ["Sat Mar  1 00:02:00 2025", 120_000],
     ["Sat Mar 1 00:02:00 2025", 120_000],
+    ["Sat Mar 01 00:02:00 2025", 120_000],
     ["Sat, 01 Mar 2025 00:02:00 GMT, Sat, 01 Mar 2025 00:03:00 GMT", 180_000],
     ["2025-03-01T00:02:00Z", 120_000],
     ["2025-03-01T01:02:00.500+01:00", 120_500],
+    ["999999999", day],
+    ["1000000000", 0],
+    ["100000000000", 0],
     ["1740787320", 120_000],
     ["1740787320000", 120_000],
     ["Thu, 01 Jan 1970 00:00:00 GMT", 0],
     ["100000000", day],
     ["99999999999999999999", day],
     ["Fri, 31 Dec 9999 23:59:59 GMT", day],
+    [`${"60,".repeat(85)}1`, 60_000],
+    [`${"60,".repeat(85)}12`, undefined],
     ["9".repeat(400), undefined],
     ["-5", undefined],
     ["+5", undefined],
@@ -49,6 +56,14 @@ describe("Retry-After is read as servers write it:", () => {
     ["1.", undefined],
     ["1.2.3s", undefined],
     ["soon", undefined],
+    ["in 60s", undefined],
+    ["60s or so", undefined],
+    ...[
+      "Sat, 01 Mar 2025 00:02:00 GMT",
+      "Saturday, 01-Mar-25 00:02:00 GMT",
+      "Sat Mar  1 00:02:00 2025",
+      "2025-03-01T00:02:00Z"
+    ].flatMap((date) => [[`after ${date}`, undefined] as const, [`${date} (or so)`, undefined] as const]),
     ["Sat, 99 Mar 2025 99:99:99 GMT", undefined]
   ]
   for (const [value, millis] of readings) {
@@ -57,6 +72,17 @@ describe("Retry-After is read as servers write it:", () => {
       assert.strictEqual(RetryAfter.parse(new Headers({ "retry-after": value }), now), millis)
     })
   }
+
+  it("a date without a time zone means GMT, in every time zone of this process", () => {
+    const { TZ } = process.env
+    try {
+      process.env["TZ"] = "America/New_York"
+      assert.strictEqual(RetryAfter.parse({ "retry-after": "Sat Mar  1 00:02:00 2025" }, now), 120_000)
+    } finally {
+      if (TZ === undefined) delete process.env["TZ"]
+      else process.env["TZ"] = TZ
+    }
+  })
 
   it("a date is compared with the server's own clock, also one in seconds since 1970", () => {
     const date = "Sat, 01 Mar 2025 00:00:00 GMT"
@@ -78,6 +104,7 @@ describe("other headers with a retry time are read, too:", () => {
     [{ ratelimit: "limit=100, remaining=0, reset=50" }, 50_000],
     [{ ratelimit: "limit=100, remaining=1, reset=50" }, undefined],
     [{ ratelimit: '"default";r=0;t=50' }, 50_000],
+    [{ ratelimit: "limit=100, remaining=0, reset=50.25" }, 50_250],
     [{ ratelimit: '"burst";r=0;t=5, "daily";r=0;t=70' }, 70_000],
     [{ ratelimit: '"burst";r=0;t=5, "daily";r=9;t=70' }, 5_000],
     [{ ratelimit: '"default";t=50' }, 50_000, 429],
@@ -107,6 +134,13 @@ describe("other headers with a retry time are read, too:", () => {
         "anthropic-ratelimit-requests-reset": "2025-03-01T00:02:00Z"
       },
       120_000
+    ],
+    [
+      {
+        "anthropic-ratelimit-tokens-remaining": "0",
+        "anthropic-ratelimit-tokens-reset": "2025-03-01T00:03:00Z"
+      },
+      180_000
     ],
     // Sent with every response: no reason to wait while something remains.
     [{ "x-ratelimit-remaining": "57", "x-ratelimit-reset": "2400" }, undefined, 503],
@@ -152,7 +186,8 @@ describe("headers of any making", () => {
       { "Retry-After": "60" },
       { "RETRY-AFTER": 60 },
       { "retry-after": ["60", "5"] },
-      { "Retry-After-Ms": ["60000"] }
+      { "Retry-After-Ms": ["60000"] },
+      { "retry-after-ms": " 60000 " }
     ]) {
       assert.strictEqual(RetryAfter.parse(headers, now), 60_000)
     }

@@ -105,14 +105,14 @@ describe("the standard client", () => {
       "RpcClientError"
     ],
     [
-      "retries what `while` says",
+      "retries an error that `while` accepts",
       [Exit.fail(new NotFound({ id: 1 })), answer],
       2,
       "user 1",
       { retry: { while: ({ _tag }: { readonly _tag: string }) => _tag === "NotFound" } as never }
     ],
-    ["retries as often as told", [down], 6, "RpcClientError", { retry: 5 }],
-    ["does not retry without retries", [down], 1, "RpcClientError", { retry: false }],
+    ["retries at most `retry` times", [down], 6, "RpcClientError", { retry: 5 }],
+    ["does not retry if `retry` is false", [down], 1, "RpcClientError", { retry: false }],
     ["does not retry a procedure that may not be repeated", [down], 1, "RpcClientError", { idempotent: [] }]
   ]
   for (const [what, answers, calls, end, options] of cases) {
@@ -226,6 +226,35 @@ describe("the headers of a call", () => {
     yield* protect.GetUser({ id: 1 })
     assert.deepStrictEqual(other.seen, [{}])
   })
+
+  scenario("do not hide an answer that forbids retries, without a deadline", calm, function* () {
+    const { self } = answering(unavailable({ retryable: false }))
+    const client = yield* self.pipe(RpcClientBreaker.protect(Users, "api", { deadline: true }))
+    assert.strictEqual((yield* Effect.flip(client.GetUser({ id: 1 })))._tag, "ServiceUnavailable")
+  })
+
+  for (const [deadline, attempt] of [
+    [true, 2],
+    [false, 1]
+  ] as const) {
+    scenario(
+      `with \`deadline: ${deadline}\`, a retry is attempt ${attempt} of the calls inside it`,
+      calm,
+      function* () {
+        const { seen, self } = answering(down, "silence")
+        const looking = Effect.map(self, ({ GetUser, ...others }) => ({
+          ...others,
+          GetUser: (...args: Parameters<typeof GetUser>) =>
+            seen.length === 0 ? GetUser(...args) : Effect.map(Deadline.attempt, String)
+        }))
+        const client = yield* RpcClientBreaker.standard(looking as typeof self, Users, "api", {
+          ...idempotent,
+          deadline
+        })
+        assert.strictEqual(yield* ended(client.GetUser({ id: 1 })), String(attempt))
+      }
+    )
+  }
 
   scenario("of a stream are set at its first pull", calm, function* () {
     const headers = yield* Deferred.make<unknown>()

@@ -1,6 +1,6 @@
 import { assert, describe } from "@effect/vitest"
-import { Deferred, Effect, Exit, Fiber, Queue, Stream } from "effect"
-import { type RpcGroup, RpcTest } from "effect/rpc"
+import { Cause, Deferred, Effect, Exit, Fiber, Queue, Stream } from "effect"
+import { type RpcClient, type RpcGroup, RpcTest } from "effect/rpc"
 import { TestClock } from "effect/testing"
 import { CircuitBreaker, Deadline } from "effect-fuse"
 import { RpcClientBreaker } from "effect-fuse/rpc"
@@ -25,6 +25,12 @@ describe("streams", () => {
   scenario("a stream is one call, until it ends", quick, function* () {
     const client = yield* from(Stream.make("a", "b", "c"))
     assert.deepStrictEqual(yield* Stream.runCollect(client.WatchUsers(undefined)), ["a", "b", "c"])
+    assert.deepStrictEqual(yield* totals(), success)
+  })
+
+  scenario("a stream that ends is a Success, also if isFailure is true for all errors", quick, function* () {
+    const client = yield* from(Stream.make("a"), { isFailure: () => true })
+    yield* Stream.runDrain(client.WatchUsers(undefined))
     assert.deepStrictEqual(yield* totals(), success)
   })
 
@@ -90,6 +96,25 @@ describe("streams", () => {
     rejectionIn(yield* Effect.exit(Queue.take(second)))
   })
 
+  for (const [what, options, most] of [
+    ["16 elements", {}, 16],
+    ["the number of elements in streamBufferSize", { streamBufferSize: 3 }, 3]
+  ] as const) {
+    scenario(`a queue holds ${what}`, quick, function* () {
+      let produced = 0
+      const numbers = Stream.map(Stream.rechunk(Stream.range(1, 100), 1), (n) => {
+        produced++
+        return String(n)
+      })
+      const self = Effect.succeed({ WatchUsers: () => numbers } as unknown as RpcClient.FromGroup<typeof Users>)
+      const client = yield* RpcClientBreaker.protect(self, Users, "api")
+      yield* client.WatchUsers(undefined, { ...options, asQueue: true })
+      yield* TestClock.adjust("1 second")
+      // The stream has produced one more element, which waits for a place.
+      assert.strictEqual(produced, most + 1)
+    })
+  }
+
   scenario("the first element of a probe closes the circuit", { ...quick, cooldown: "1 millis" }, function* () {
     const client = yield* from(Stream.concat(Stream.make("a"), Stream.never))
     yield* CircuitBreaker.open("api")
@@ -99,6 +124,20 @@ describe("streams", () => {
     yield* Effect.forkChild(watching)
     yield* Deferred.await(seen)
     assert.strictEqual(yield* CircuitBreaker.state("api"), "Closed")
+  })
+
+  scenario("after its first element, a probe can be interrupted", { ...quick, cooldown: "1 millis" }, function* () {
+    const client = yield* from(Stream.concat(Stream.make("a"), Stream.never))
+    yield* CircuitBreaker.open("api")
+    yield* TestClock.adjust("10 seconds")
+    const seen = yield* Deferred.make<void>()
+    const watching = Stream.runForEach(client.WatchUsers(undefined), () => Deferred.succeed(seen, undefined))
+    const fiber = yield* Effect.forkChild(watching)
+    yield* Deferred.await(seen)
+    yield* Fiber.interrupt(fiber)
+    const exit = yield* Fiber.await(fiber)
+    assert.isTrue(Exit.isFailure(exit) && Cause.hasInterruptsOnly(exit.cause))
+    assert.deepStrictEqual(yield* totals(), success)
   })
 
   scenario(

@@ -44,6 +44,20 @@ const unavailable = (reason: RpcServerBreaker.ServiceUnavailable["reason"], retr
     retryable: true,
     ...(retryAfter && { retryAfter })
   })
+const httpWithoutDetails = transport(new HttpClientError.HttpClientErrorSchema({ kind: "StatusCodeError" }))
+const throwing = new Proxy(
+  {},
+  {
+    get: () => {
+      throw new Error("no")
+    }
+  }
+)
+const unreadable = Object.defineProperty(new Error("out of order"), "cause", {
+  get: () => {
+    throw new Error("no")
+  }
+})
 const open = CircuitOpen.make({
   circuit: "x",
   state: "Open",
@@ -63,11 +77,27 @@ describe("the end of a call:", () => {
       Exit.fail(transport(new RpcClientError.RpcClientDefect({ message: "Error decoding message", cause: "" }))),
       failure
     ],
+    [
+      "a broken connection is a Failure, whatever its cause is",
+      Exit.fail(
+        transport(
+          new RpcClientError.RpcClientDefect({
+            message: "Unknown socket error",
+            cause: new HttpClientError.InvalidUrlError({ request })
+          })
+        )
+      ),
+      failure
+    ],
     ["no HTTP connection is a Failure", Exit.fail(http(new HttpClientError.TransportError({ request }))), failure],
     ["HTTP 503 is a Failure", Exit.fail(status(503)), failure],
     ["HTTP 413 is a Success, as in HttpClientBreaker", Exit.fail(status(413)), success],
     ["an invalid URL is Ignored", Exit.fail(http(new HttpClientError.InvalidUrlError({ request }))), ignored],
+    ["HTTP 503 without its details is a Failure", Exit.fail(httpWithoutDetails), failure],
     ["a defect is a Failure", Exit.die("out of order"), failure],
+    ["a defect that is an Error is a Failure", Exit.die(new Error("out of order")), failure],
+    ["a defect whose properties throw is a Failure", Exit.die(throwing), failure],
+    ["a defect whose cause cannot be read is a Failure", Exit.die(unreadable), failure],
     [
       "a defect beside a typed error is a Failure",
       Exit.failCause(Cause.combine(Cause.fail("x"), Cause.die("y"))),
@@ -84,25 +114,22 @@ describe("the end of a call:", () => {
       Exit.failCause(Cause.combine(Cause.interrupt(1), Cause.die("y"))),
       failure
     ],
+    [
+      "a typed error beside a rejection is a Success",
+      Exit.failCause(Cause.combine(Cause.fail("x"), Cause.fail(open))),
+      success
+    ],
+    [
+      "a rejection beside a typed error is a Success",
+      Exit.failCause(Cause.combine(Cause.fail(open), Cause.fail("x"))),
+      success
+    ],
     ["a timeout is a Failure", Exit.fail(new Cause.TimeoutError("late")), failure],
     ["a rejection by another circuit is Ignored", Exit.fail(open), ignored],
     ["an open circuit of the server is a Failure", Exit.fail(unavailable("CircuitOpen")), failure],
     ["a full bulkhead of the server is a Failure", Exit.fail(unavailable("BulkheadFull")), failure],
     ["a deadline that the server has not met is a Failure", Exit.fail(unavailable("DeadlineExceeded")), failure],
-    [
-      "a value whose properties throw is a Success",
-      Exit.fail(
-        new Proxy(
-          {},
-          {
-            get: () => {
-              throw new Error("no")
-            }
-          }
-        )
-      ),
-      success
-    ]
+    ["a value whose properties throw is a Success", Exit.fail(throwing), success]
   ]
 
   for (const [what, exit, outcome] of cases) {
@@ -116,7 +143,19 @@ describe("the end of a call:", () => {
       yield* Effect.exit(Stream.runDrain(client.WatchUsers(undefined)))
       assert.deepStrictEqual(yield* totals(), outcome)
     })
+    it(`as classify says, ${what}`, () => {
+      const tags = { Success: success, Failure: failure, Ignored: ignored }
+      assert.strictEqual(tags[RpcClientBreaker.classify(exit)._tag], outcome)
+    })
   }
+
+  it.each(["CircuitOpen", "BulkheadFull", "DeadlineExceeded"] as const)(
+    "the detail of a Failure names %s",
+    (reason) => {
+      const outcome = RpcClientBreaker.classify(Exit.fail(unavailable(reason)))
+      assert.strictEqual(outcome._tag === "Failure" && outcome.detail, `ServiceUnavailable (${reason})`)
+    }
+  )
 
   scenario("a payload that does not match its schema is Ignored", {}, function* () {
     const client = yield* RpcTest.makeClient(Users).pipe(
@@ -254,6 +293,23 @@ describe("the circuit of a call:", () => {
     yield* client.AddUser({ name: "a" })
   })
 
+  scenario("a key for each procedure, also for streams", quick, function* () {
+    const client = yield* brokenClient(
+      RpcClientBreaker.protect(Users, "api", { key: ({ payload, procedure }) => `${procedure} ${payload}` })
+    )
+    yield* Effect.exit(Stream.runDrain(client.WatchUsers(undefined)))
+    const { key } = rejectionIn(yield* Effect.exit(Stream.runDrain(client.WatchUsers(undefined))))
+    assert.strictEqual(key, "WatchUsers undefined")
+  })
+
+  scenario("a procedure that the group does not have has no circuit", quick, function* () {
+    const group = RpcGroup.make(Rpc.make("AddUser", { payload: { name: Schema.String } }))
+    const client = yield* brokenClient(RpcClientBreaker.protect(group as unknown as typeof Users, "api"))
+    yield* Effect.exit(client.GetUser({ id: 1 }))
+    yield* client.AddUser({ name: "a" })
+    assert.deepStrictEqual(yield* totals(), success)
+  })
+
   scenario("the tenant of the caller", quick, function* () {
     const client = yield* brokenClient(RpcClientBreaker.protect(Users, "api"))
     yield* Tenant.within(Effect.exit(client.GetUser({ id: 1 })), "acme")
@@ -264,7 +320,7 @@ describe("the circuit of a call:", () => {
   scenario("a key that is not a string is a defect that names the option", quick, function* () {
     const client = yield* brokenClient(RpcClientBreaker.protect(Users, "api", { key: () => 7 as unknown as string }))
     const exit = yield* Effect.exit(client.GetUser({ id: 1 }))
-    assert.match(String(Exit.isFailure(exit) && Cause.squash(exit.cause)), /RpcClientBreaker\.protect.*key/)
+    assert.match(String(Exit.isFailure(exit) && Cause.squash(exit.cause)), /RpcClientBreaker\.protect: key: /)
   })
 
   scenario("a flat client uses the same circuits", quick, function* () {
@@ -345,6 +401,15 @@ describe("interruption and concurrency", () => {
     yield* Deferred.await(stopped)
     assert.deepStrictEqual(yield* totals(), ignored)
     assert.strictEqual((yield* inspect()).inFlight, 0)
+  })
+
+  scenario("a call whose classifier waits can be interrupted, and is Ignored", quick, function* () {
+    const client = yield* ending(Exit.fail(new NotFound({ id: 1 }))).pipe(
+      RpcClientBreaker.protect(Users, "api", { classify: () => Effect.never })
+    )
+    const fiber = yield* Effect.forkChild(client.GetUser({ id: 1 }), { startImmediately: true })
+    yield* Fiber.interrupt(fiber)
+    assert.deepStrictEqual(yield* totals(), ignored)
   })
 
   scenario("ten thousand calls at once are counted once each", { trip: Trip.consecutive(20_000) }, function* () {

@@ -19,6 +19,7 @@ const open = CircuitOpen.make({
   openings: 1,
   detail: "5 failures in a row"
 })
+const late = Effect.runSync(Effect.flip(Deadline.within(Effect.never, 0)))
 const full = BulkheadFull.make({ bulkhead: "pool", concurrency: 1, queue: 0 })
 
 /** A client of a server with this middleware. */
@@ -52,6 +53,8 @@ describe("the answer to the caller if the handler ends with", () => {
       Cause.die(other),
       { reason: "CircuitOpen", service: "far", retryable: false }
     ],
+    ["the error of a deadline as a defect", Cause.die(late), { reason: "DeadlineExceeded", retryable: true }],
+    ["the error of a deadline", Cause.fail(late), { reason: "DeadlineExceeded", retryable: true }],
     ["two rejections", Cause.combine(Cause.die(open), Cause.die(full)), { reason: "CircuitOpen", ...answers }],
     [
       "a rejection beside an interruption",
@@ -79,6 +82,8 @@ describe("the answer to the caller if the handler ends with", () => {
   const kept: ReadonlyArray<readonly [what: string, cause: Cause.Cause<unknown>]> = [
     ["a typed error", Cause.fail(new NotFound({ id: 1 }))],
     ["a defect", Cause.die("out of order")],
+    ["a defect beside the error of a deadline", Cause.combine(Cause.die(late), Cause.die("out of order"))],
+    ["a timeout of its own, as a defect", Cause.die(new Cause.TimeoutError("slow"))],
     ["a defect beside a rejection", Cause.combine(Cause.die(open), Cause.die("out of order"))],
     ["an interruption", Cause.interrupt(1)]
   ]
@@ -108,6 +113,24 @@ describe("the answer to the caller if the handler ends with", () => {
     assert.strictEqual((yield* Effect.flip(Stream.runDrain(client.Watch(undefined))))._tag, "CircuitOpen")
     asDefect = true
     assert.strictEqual((yield* Effect.flip(client.Get(undefined)))._tag, "ServiceUnavailable")
+  })
+
+  const seconds = Duration.seconds(90)
+  it.each([
+    [{ reason: "CircuitOpen", service: "a" }, 'The service is unavailable: its circuit "a" rejects calls'],
+    [{ reason: "BulkheadFull", service: "a" }, 'The service is unavailable: its bulkhead "a" rejects calls'],
+    [
+      { reason: "CircuitOpen", service: "a", retryAfter: seconds },
+      'The service is unavailable: its circuit "a" rejects calls, retry after 1m 30s'
+    ],
+    [{ reason: "CircuitOpen" }, "The service is unavailable: its circuit rejects calls"],
+    [{ reason: "DeadlineExceeded" }, "The service did not answer before the deadline"],
+    [
+      { reason: "DeadlineExceeded", retryAfter: seconds },
+      "The service did not answer before the deadline, retry after 1m 30s"
+    ]
+  ] as const)("has a message for %o", (fields, message) => {
+    assert.strictEqual(new RpcServerBreaker.ServiceUnavailable({ ...fields, retryable: true }).message, message)
   })
 
   it("has bounded texts, and a message of one line without control characters", () => {
@@ -206,6 +229,20 @@ describe("circuits around handlers", () => {
       assert.deepStrictEqual([successes, failures, ignored], counts)
     })
   }
+
+  it.each([
+    ["an answer is a Success", Exit.void, Outcome.success],
+    ...outcomes.map(
+      ([what, cause, [successes, failures]]) =>
+        [
+          what,
+          Exit.failCause(cause),
+          successes === 1 ? Outcome.success : failures === 1 ? Outcome.failure() : Outcome.ignored
+        ] as const
+    )
+  ] as const)("as classify says, %s", (_, exit, outcome) => {
+    assert.deepStrictEqual(RpcServerBreaker.classify(exit), outcome)
+  })
 
   scenario("classify reads the exit of the handler", {}, function* () {
     const classify = () => Outcome.ignored

@@ -599,6 +599,38 @@ describe.concurrent("the contract", () => {
     })
   )
 
+  // What a store in JavaScript, or with a wrong cast, may do.
+  const malformed: ReadonlyArray<readonly [what: string, fault: object, problem: RegExp]> = [
+    ["a page that is undefined", { page: () => Effect.undefined }, /an object as answer/],
+    ["a page without changes", { page: () => Effect.succeed({ time: 1 }) }, /undefined/],
+    [
+      "an exchange that is undefined",
+      { exchange: () => Effect.undefined },
+      /an object as answer\n {2}but found nothing/
+    ],
+    [
+      "an exchange without answers to its casts and swaps",
+      { exchange: () => Effect.succeed({ _tag: "Done" }) },
+      /a time of 0 or more/
+    ],
+    ["an exchange in a promise", { exchange: () => Promise.resolve({}) }, /not an Effect: \[object Promise\]/],
+    ["no operation page", { page: undefined }, /page is not a function/],
+    ["records that are undefined", { load: () => Effect.succeed({ time: 1 }) }, /undefined/],
+    ["digests that are undefined", { digests: () => Effect.undefined }, /an object as answer/]
+  ]
+  for (const [what, fault, problem] of malformed) {
+    it.live(`is broken by ${what}: a violation says so, and the run continues to its end`, () =>
+      Effect.gen(function* () {
+        const store = { ...storeWith(), ...fault } as SharedStore.SharedStore
+        const violations = yield* Effect.flip(SharedStoreContract.run(Effect.succeed(store), { patience: 60 }))
+        assert.isTrue(
+          violations.some(({ message }) => problem.test(message)),
+          violations.map(String).join()
+        )
+      })
+    )
+  }
+
   it.live("is broken by a store that cannot be made", () =>
     Effect.gen(function* () {
       for (const make of [Effect.fail("no server"), Effect.die("no server")]) {

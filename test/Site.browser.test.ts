@@ -145,7 +145,7 @@ describe("the built site", { tags: ["long"] }, () => {
     )
   })
 
-  it.live.each(sample)("%s is whole in Chromium: no error, no other host, nothing cut off", ([, path]) =>
+  it.live.each(sample)("%s is complete in Chromium: no error, no other host, no text that is cut off", ([, path]) =>
     Effect.gen(function* () {
       for (const width of [1280, 390]) {
         const page = yield* visit(path, { viewport: { width, height: 844 } })
@@ -249,7 +249,7 @@ describe("the built site", { tags: ["long"] }, () => {
       yield* say(() => page.getByRole("link", { name: "API reference" }).first().click())
       yield* say(() => page.locator("#tsd-toolbar-links a").waitFor())
       assert.strictEqual(yield* reference(), "dark")
-      // What is chosen in the reference applies to the site.
+      // The scheme that the reader chooses in the reference applies to the site.
       yield* say(() => page.locator("summary", { hasText: "Settings" }).first().click())
       yield* say(() => page.locator("#tsd-theme").selectOption("light"))
       assert.strictEqual(yield* reference(), "light")

@@ -268,7 +268,7 @@ describe("The answer to a call", () => {
   })
 })
 
-/** A policy with a span: the state of the circuit of the name, of the circuit of a key, and of a dependency of both. */
+/** The cases of a policy with a span: the state of the name, the state of a key, and whether a dependency of both rejects calls. */
 const heldCases = keys(states).flatMap((name) =>
   keys(states).flatMap((own) => [false, true].map((isBlocked) => ({ name, own, isBlocked })))
 )

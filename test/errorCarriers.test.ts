@@ -36,6 +36,19 @@ describe.each(errors)("An error that %s", (_, error) => {
   })
 })
 
+it.each([
+  [429, "Refused"],
+  [503, "Refused"],
+  [529, "Refused"],
+  [408, "Neutral"],
+  [500, "Neutral"],
+  [502, "Neutral"],
+  ["529", "Neutral"]
+] as const)("A failure with the status %j is %s for the limit, in an error and in a response", (status, ending) => {
+  assert.strictEqual(endingOf(Outcome.failure(), Exit.fail({ status })), ending)
+  assert.strictEqual(endingOf(Outcome.failure(), Exit.succeed({ status })), ending)
+})
+
 const timeout = { _tag: "TimeoutError" }
 
 const circular: { cause?: unknown; reason?: unknown } = {}

@@ -98,7 +98,6 @@ describe("a field", () => {
       [1, "unbounded"],
       [0, 1.5, "1", "", null]
     ],
-    ["a count or false", fields.orFalse(fields.count), "a whole number of 1 or more", [1, false], [0, true, null]],
     ["checked elsewhere", fields.anything, "", [0, "", null, {}], []],
     ["any duration", fields.anyMillis, `a duration of 0 or more ${example}`, [0, 0.5], [-1, Infinity, "x", {}]]
   ]
@@ -122,12 +121,39 @@ describe("a field", () => {
 
   const required: ReadonlyArray<readonly [string, fields.Field<unknown>, unknown]> = [
     ["a count", fields.count, ["it: expected a whole number of 1 or more, got nothing"]],
-    ["a count or false", fields.orFalse(fields.count), ["it: expected a whole number of 1 or more, got nothing"]],
+    [
+      "a count or false",
+      fields.orFalse(fields.count),
+      ["it: expected a whole number of 1 or more, got nothing (use false to turn it off)"]
+    ],
     ["a list", fields.listOf(fields.count), ["it: expected a list, got nothing"]],
     ["an object", fields.struct({ a: fields.count }), ["it: expected an object with a, got nothing"]]
   ]
   it.each(required)("that is required cannot be left out: %s", (_, field, problems) => {
     assert.deepStrictEqual(read(field, undefined), problems)
+  })
+
+  it("that can be turned off says how, but the fields inside it do not", () => {
+    const inside = { a: fields.count }
+    assert.deepStrictEqual(
+      [1, false].map((input) => read(fields.orFalse(fields.count), input)),
+      [1, false]
+    )
+    assert.deepStrictEqual(read(fields.orFalse(fields.count), 0), [
+      "it: expected a whole number of 1 or more, got 0 (use false to turn it off)"
+    ])
+    assert.deepStrictEqual(read(fields.orFalse(fields.struct(inside)), { a: 0 }), [
+      "it.a: expected a whole number of 1 or more, got 0"
+    ])
+    assert.deepStrictEqual(read(fields.orFalse(fields.struct(inside)), 5), [
+      "it: expected an object with a, got 5 (use false to turn it off)"
+    ])
+    const flagged = fields.structOrFlag({ a: fields.optional(fields.count) })
+    assert.deepStrictEqual([read(flagged, true), read(flagged, false)], [{}, false])
+    assert.deepStrictEqual(read(flagged, "2 seconds"), [
+      'it: expected an object with a, got "2 seconds" (use true for the defaults, false to turn it off)'
+    ])
+    assert.deepStrictEqual(read(flagged, { a: 0 }), ["it.a: expected a whole number of 1 or more, got 0"])
   })
 
   it("that is required and checked elsewhere is passed on if it is left out", () => {

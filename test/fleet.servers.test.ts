@@ -348,7 +348,7 @@ describe("a store that lost its latest writes is given them back, and no process
   }
 })
 
-describe("a starting process learns which circuits are open once it is connected, however long connecting takes", () => {
+describe("a starting process learns which circuits are open when it is connected, even if the connection takes long", () => {
   const places: Places<WiredPlace> = {
     Redis: () => Effect.map(onRedis(), (made) => ({ ...made, store: connecting(made) })),
     PostgreSQL: postgres
@@ -364,7 +364,7 @@ describe("a starting process learns which circuits are open once it is connected
           "the store has the opening",
           Effect.map(bodyOf(made, "api"), (body) => body !== undefined)
         )
-        // Longer than the 200 milliseconds for which it waits for the open circuits.
+        // A starting process waits 200 milliseconds for the open circuits. This connection takes longer.
         yield* made.wire.hang
         const store = yield* Effect.forkScoped(made.store)
         const connected = Fiber.join(store)

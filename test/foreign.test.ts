@@ -48,6 +48,11 @@ describe("the text of a foreign error", () => {
       "Error: query failed (permission denied for table orders, 42501)"
     ],
     ["a cause without a code", new Error("outer", { cause: new Error("inner") }), "Error: outer (inner)"],
+    [
+      "a long message that a cause repeats",
+      new Error(`the query failed: ${"no right. ".repeat(12)}`, { cause: new Error("no right. ".repeat(12)) }),
+      `Error: the query failed: ${"no right. ".repeat(12).trim()}`
+    ],
     ["a cause that is a text", new Error("outer", { cause: "inner" }), "Error: outer (inner)"],
     [
       "causes of causes, each once",

@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from "node:fs"
 import { dirname, join, relative } from "node:path"
 import { assert, it } from "@effect/vitest"
+import { slugify } from "../site/slugify.ts"
 import { root } from "./support/root.ts"
 
 const pagesIn = (folder: string) =>
@@ -20,15 +21,8 @@ const pages = [
   "test"
 ].flatMap(pagesIn)
 
-/** What a heading is called in a link. */
 const anchorsOf = (page: string): ReadonlyArray<string> =>
-  Array.from(readFileSync(join(root, page), "utf8").matchAll(/^#+ (.*)$/gm), ([, heading = ""]) =>
-    heading
-      .trim()
-      .toLowerCase()
-      .replaceAll(/[^\p{L}\p{N}_\- ]/gu, "")
-      .replaceAll(" ", "-")
-  )
+  Array.from(readFileSync(join(root, page), "utf8").matchAll(/^#+ (.*)$/gm), ([, heading = ""]) => slugify(heading))
 
 it.each(pages)("every link in %s leads to a file that is there, and to a heading that it has", (page) => {
   const text = readFileSync(join(root, page), "utf8")

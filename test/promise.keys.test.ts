@@ -18,7 +18,7 @@ const down = async (): Promise<unknown> => {
   throw new Error("down")
 }
 
-/** The number of failures after which the circuit of a key opens, and the duration of the opening. */
+/** Makes failing calls until the circuit of a key opens. Returns the number of failures, and how long the circuit stays open. */
 const opens = async (breaker: ReturnType<typeof createBreaker<[], unknown>>, key: string | undefined) => {
   for (let failures = 1; failures <= 20; failures++) {
     await breaker

@@ -56,7 +56,7 @@ describe("a record", () => {
   const minute = 60_000
   const day = 86_400_000
   it.each(all)(
-    "with the cause $why is kept while it applies, and longer if it ends an override that other processes could write again",
+    "with the cause $why stays in the store while it applies, or for a day if it ends an override",
     ({ why }) => {
       const lifts = why === "Released" || why === "Reset"
       assert.strictEqual(
@@ -82,7 +82,7 @@ it("Isolated and Disabled set an override, Released and Reset may end one", () =
   assert.sameMembers(of(isLift), ["Released", "Reset"])
 })
 
-it("The age of a state at the writing of its record is the same by the wall clock and by the clock of the state", () => {
+it("When a record is written, its state has the same age by the wall clock and by the monotonic clock", () => {
   const began = (since: number) =>
     wallOf({ ...Circuit.initial, since }, { ...provenance, at: 1_700_000_000_000 }, 5_000)
   assert.deepStrictEqual([5_000, 4_000, 5_000.6].map(began), [1_700_000_000_000, 1_699_999_999_000, 1_700_000_000_001])

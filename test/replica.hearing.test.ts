@@ -106,12 +106,12 @@ const linked = () => {
   const sent: Array<number | undefined> = []
   const store = { load: () => Effect.succeed({ time: clock.store, records: [] }) } as unknown as SharedStore.SharedStore
   const client = new StoreClient(store, time)
-  const done = () => {
-    const store = { time: clock.store, live: 1, liveFor: 0, life: "life", head: 0 }
+  const done = (time = clock.store) => {
+    const store = { time, live: 1, liveFor: 0, life: "life", head: 0 }
     return { _tag: "Done", ...store, rollCalls: [], casts: [], swaps: [] } as const
   }
   /** `takes` milliseconds pass until the answer is there; the store has its time when half of them have passed. */
-  const exchange = (takes = 0, answer: () => SharedStore.ExchangeAnswer = done, decidedAt = clock.now) =>
+  const exchange = (takes = 0, answer: () => SharedStore.ExchangeAnswer = () => done(), decidedAt = clock.now) =>
     Effect.runSync(
       Effect.andThen(
         client.learnTime,
@@ -145,23 +145,23 @@ const linked = () => {
 }
 
 describe("A command", () => {
-  it("has a deadline from the first on: the store is asked what time it has", () => {
+  it("has a deadline even if it is the first: the process reads the time of the store before it", () => {
     const { exchange, sent } = linked()
     exchange()
     assert.deepStrictEqual(sent, [50_250])
   })
 
-  it("has one that is counted from when the last answer was received, and not from when it was asked for", () => {
+  it("has a deadline that counts from the receipt of the last answer, and not from its request", () => {
     const { exchange, pass, sent } = linked()
     exchange()
     exchange(200)
     pass(1_000)
     exchange()
-    // The answer said 50,100 and was there at 50,200: whatever is between is no time that passed.
+    // The store answered at 50,100, and the answer arrived at 50,200. The time in between does not count.
     assert.strictEqual(sent.at(-1), 50_100 + 1_000 + 250)
   })
 
-  it("has one that is counted from when its content was decided: the process may be frozen before it sends it", () => {
+  it("has a deadline that counts from the decision about its content, because the process may be frozen before it sends the command", () => {
     const { exchange, pass, sent } = linked()
     exchange()
     const decidedAt = 1_000
@@ -170,28 +170,45 @@ describe("A command", () => {
     assert.strictEqual(sent.at(-1), 50_250)
   })
 
-  it("that is late because the process was frozen is not sent again", () => {
-    const { clock, exchange, pass, sent } = linked()
-    exchange()
-    const frozen = () => {
-      pass(5_000)
-      return { _tag: "Late", time: clock.store } as const
-    }
-    assert.isUndefined(exchange(0, frozen))
-    assert.strictEqual(sent.length, 2)
-  })
-
-  it("that is late after a step of the store's clock is sent again at once, and once", () => {
-    const { clock, done, exchange, sent } = linked()
+  it("that is late is not sent again: its content must be decided again", () => {
+    const { clock, exchange, sent } = linked()
     exchange()
     clock.store += 3_600_000
-    let late = 1
-    const answer = () => (late-- > 0 ? ({ _tag: "Late", time: clock.store } as const) : done())
-    assert.strictEqual(exchange(0, answer)?._tag, "Done")
-    assert.deepStrictEqual(sent.slice(1), [50_250, 50_250 + 3_600_000])
-    late = 5
-    assert.isUndefined(exchange(0, answer))
-    assert.strictEqual(sent.length, 5)
+    const late = () => ({ _tag: "Late", time: clock.store }) as const
+    assert.strictEqual(exchange(0, late)?._tag, "Late")
+    assert.strictEqual(sent.length, 2)
+    exchange()
+    assert.strictEqual(sent.at(-1), clock.store + 250)
+  })
+})
+
+describe("An answer", () => {
+  it("that this process read long after it had arrived does not tell the store's time", () => {
+    const { client, clock, done, exchange, pass } = linked()
+    exchange()
+    const frozen = () => {
+      const answer = done(clock.store)
+      pass(60_000)
+      return answer
+    }
+    exchange(0, frozen)
+    assert.strictEqual(client.storeNow, clock.store)
+  })
+
+  it("to a read is not used if this process read it long after it had arrived", () => {
+    const { client, clock, pass } = linked()
+    const read = (takes: number) =>
+      Effect.runSync(
+        client.read(() =>
+          Effect.sync(() => {
+            pass(takes)
+            return { time: clock.store }
+          })
+        )
+      )
+    assert.isDefined(read(1_250))
+    assert.isUndefined(read(1_251))
+    assert.strictEqual(client.misses, 0)
   })
 })
 

@@ -9,12 +9,12 @@ import { live } from "./support/redisLive.ts"
 import { startInstance } from "./support/serverless.ts"
 import { areKnown, onDynamo, onRedis, type Place, replicasOn, type WiredPlace } from "./support/storeFleets.ts"
 
-// An instance of a function stands still between its invocations, and ends without notice.
+// A platform freezes an instance of a function between its invocations, and ends it without notice.
 
 const syncInterval = 1_000
 const policy = { cooldown: 300_000 }
 
-/** Longer than a process lives without a heartbeat. */
+/** Longer than the life of a process without a heartbeat. */
 const frozenMillis = Fleet.livesFor(syncInterval) + 1_000
 
 type Kind = "Redis" | "DynamoDB"
@@ -37,7 +37,7 @@ describe.each(Object.keys(kinds) as ReadonlyArray<Kind>)("an instance of a funct
       return { place, instance, replicas }
     })
 
-  /** The others fail until the fleet has opened the circuit. */
+  /** Makes failing calls in `replicas` until the fleet has opened the circuit. */
   const opened = (replicas: ReadonlyArray<Parameters<typeof fails>[0]>, circuit = "api") =>
     until(
       "the fleet has opened the circuit",
@@ -49,7 +49,7 @@ describe.each(Object.keys(kinds) as ReadonlyArray<Kind>)("an instance of a funct
     )
 
   live(
-    "that starts knows what is open before its first call",
+    "that starts knows which circuits are open before its first call",
     Effect.gen(function* () {
       const { instance, replicas } = yield* given()
       for (const one of replicas) yield* works(one)
@@ -64,7 +64,7 @@ describe.each(Object.keys(kinds) as ReadonlyArray<Kind>)("an instance of a funct
   )
 
   live(
-    "that is frozen does not hold up an opening for longer than it lives, and knows of it right after it is thawed",
+    "that is frozen does not delay an opening for longer than its life, and learns of the opening when it is thawed",
     Effect.gen(function* () {
       const { instance, place, replicas } = yield* given()
       assert.deepStrictEqual((yield* instance.invoke({ calls: 10 })).got, Array(10).fill("ok"))
@@ -72,14 +72,14 @@ describe.each(Object.keys(kinds) as ReadonlyArray<Kind>)("an instance of a funct
       yield* areKnown(place, 3)
       yield* instance.freeze
       yield* opened(replicas)
-      // The machine may be busy: what matters is that it stood still for longer than it lives.
+      // From here on, the instance stays frozen for longer than its life, even on a busy machine.
       yield* Effect.sleep(frozenMillis)
       assert.strictEqual(yield* living(place), 2)
       yield* instance.thaw
-      // Calls begin at once. They do not wait for the store, so that some may pass before the first answer.
+      // Calls do not wait for the store, so some calls may pass before the first answer of the store.
       const got: Array<string> = []
       yield* until(
-        "it knows of the opening",
+        "the instance knows of the opening",
         Effect.gen(function* () {
           const { got: some, standing } = yield* instance.invoke({})
           got.push(...some)
@@ -88,20 +88,20 @@ describe.each(Object.keys(kinds) as ReadonlyArray<Kind>)("an instance of a funct
       )
       assert.isAtMost(got.filter((one) => one === "ok").length, 50, got.join())
       yield* until(
-        "all three live",
+        "all three processes are live",
         Effect.map(living(place), (n) => n === 3)
       )
     }),
     60_000
   )
 
-  const said = {
-    "said so": false,
-    "was frozen while it said so": true
+  const ways = {
+    "after it had sent its ballot": false,
+    "while it sent its ballot": true
   }
-  for (const [how, isHeld] of Object.entries(said))
+  for (const [when, isHeld] of Object.entries(ways))
     live(
-      `that failed before it was frozen, and ${how}, opens nothing by what it remembers`,
+      `that failed, and was frozen ${when}, does not open the circuit with its old failures`,
       Effect.gen(function* () {
         const { instance, place, replicas } = yield* given(1)
         yield* instance.invoke({ calls: 20 })
@@ -114,9 +114,9 @@ describe.each(Object.keys(kinds) as ReadonlyArray<Kind>)("an instance of a funct
         yield* instance.freeze
         yield* place.wire.mend
         yield* Effect.sleep(frozenMillis)
-        // The others begin to fail while it stands still: two failures are less than the policy asks for.
+        // The other processes fail while the instance is frozen. Two failures are too few to open the circuit.
         for (const one of replicas) for (let i = 0; i < 2; i++) assert.strictEqual(yield* fails(one), "down")
-        // A platform thaws an instance because of an invocation, so that its calls are the first thing that it does.
+        // A platform thaws an instance for an invocation, so the instance makes its calls first.
         const invocation = yield* Effect.forkChild(instance.invoke({ calls: 20 }), { startImmediately: true })
         yield* instance.thaw
         const after = yield* Fiber.join(invocation)
@@ -129,7 +129,7 @@ describe.each(Object.keys(kinds) as ReadonlyArray<Kind>)("an instance of a funct
     )
 
   live(
-    "that opened the circuit alone, and was frozen, opens it for no other process when it is thawed",
+    "that opened the circuit alone, and was frozen, does not open it for other processes when it is thawed",
     Effect.gen(function* () {
       const { instance, place, replicas } = yield* given()
       yield* instance.invoke({ calls: 20 })
@@ -151,14 +151,14 @@ describe.each(Object.keys(kinds) as ReadonlyArray<Kind>)("an instance of a funct
   )
 
   live(
-    "that is frozen again and again, each time for less than it lives, takes part in the votes of the fleet",
+    "that is frozen repeatedly, each time for less than its life, takes part in the votes of the fleet",
     Effect.gen(function* () {
       const { instance, place, replicas } = yield* given(1)
       yield* instance.invoke({ calls: 20 })
       for (const one of replicas) yield* works(one)
       yield* areKnown(place, 2)
       yield* until(
-        "it and the other have opened the circuit together",
+        "the instance and the other process have opened the circuit together",
         Effect.gen(function* () {
           yield* instance.freeze
           yield* Effect.sleep(300)
@@ -175,14 +175,14 @@ describe.each(Object.keys(kinds) as ReadonlyArray<Kind>)("an instance of a funct
   )
 
   live(
-    "that ends without notice leaves the fleet when its life is over, and its opening stands",
+    "that ends without notice leaves the fleet when its life is over, and the circuit that it opened stays open",
     Effect.gen(function* () {
       const { instance, place, replicas } = yield* given(1)
       yield* instance.invoke({ calls: 5 })
       for (const one of replicas) yield* works(one)
       yield* areKnown(place, 2)
       yield* until(
-        "it and the other have opened the circuit together",
+        "the instance and the other process have opened the circuit together",
         Effect.gen(function* () {
           const { standing: own } = yield* instance.invoke({ finds: "down" })
           for (const one of replicas) yield* fails(one)
@@ -191,7 +191,7 @@ describe.each(Object.keys(kinds) as ReadonlyArray<Kind>)("an instance of a funct
       )
       yield* instance.kill
       yield* until(
-        "one lives",
+        "one process is live",
         Effect.map(living(place), (n) => n === 1)
       )
       yield* standsAt(replicas, "Open (fleet)")

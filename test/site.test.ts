@@ -141,7 +141,7 @@ describe("the start page", () => {
     ["without a picture", "# a\n\nb\n\n## c\n"],
     ["without a section", "# a\n\n<picture></picture>\n"],
     ["without a title", "<picture></picture>\n\n## c\n"]
-  ])("cannot be made from a README %s, and says what is expected", (_, readme) => {
+  ])("cannot be made from a README %s: the error lists the expected parts", (_, readme) => {
     assert.throws(() => startPage(readme, []), /README\.md: expected a title, a <picture>/)
   })
 })

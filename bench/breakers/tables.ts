@@ -215,7 +215,7 @@ const losses = (result: Result): string => {
     }
   }
   for (const [label, ours, theirs] of effectPairs) compare(label, cpu, nanos, ours, theirs, "Effect's own")
-  return rows.length === 0 ? "Nowhere in this run." : table(["", "effect-fuse", "the other", "library"], rows)
+  return rows.length === 0 ? "No row in this run." : table(["", "effect-fuse", "the other", "library"], rows)
 }
 
 const machine = ({ cores, cpu, load, node, rounds, versions }: Result): string => {

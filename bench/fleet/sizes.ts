@@ -97,7 +97,7 @@ export const sizes = async (url: string, server: Admin, quick: boolean): Promise
   await theirs.runtime.dispose()
 
   const circuits = quick ? 5_000 : 50_000
-  // It stays until both are measured: collecting it during the second measurement would count against that.
+  // This variable keeps the first store in memory. Otherwise, the second measurement would count the collection of the first store.
   const inMemory = oursInMemory({ maxCircuits: circuits })
   const memory = await bytesEach(circuits, async () => {
     await callAll(inMemory, circuits)

@@ -38,9 +38,9 @@ const setMood = (fault: Fault & { readonly kind: "dependency" }, mood: Mood, { w
   }
 }
 
-/** Finds a live worker: the first one from the number `who` on, or else the first one of all. */
-const someone = (who: number, { workers }: Field): Worker | undefined =>
-  [...workers.slice(who), ...workers.slice(0, who)].find(({ alive }) => alive)
+/** Finds the first live worker, in the order of their numbers from `from` on. Number 0 follows the last number. */
+const liveWorker = (from: number, { workers }: Field): Worker | undefined =>
+  [...workers.slice(from), ...workers.slice(0, from)].find(({ alive }) => alive)
 
 const happen = async ({ fault, lasts }: Planned, field: Field): Promise<void> => {
   switch (fault.kind) {
@@ -57,9 +57,9 @@ const happen = async ({ fault, lasts }: Planned, field: Field): Promise<void> =>
       return worker?.untilUp()
     }
     case "isolate":
-      someone(fault.who, field)?.tell({ _tag: "OperatorAction", c: fault.c, action: "isolate" })
+      liveWorker(fault.who, field)?.tell({ _tag: "OperatorAction", c: fault.c, action: "isolate" })
       await sleep(lasts)
-      return someone(fault.releasedBy, field)?.tell({ _tag: "OperatorAction", c: fault.c, action: "release" })
+      return liveWorker(fault.releasedBy, field)?.tell({ _tag: "OperatorAction", c: fault.c, action: "release" })
     case "proxy delay":
     case "proxy cut":
     case "proxy hang":

@@ -2,9 +2,10 @@ import { join } from "node:path"
 import { defineConfig, type HeadConfig } from "vitepress"
 import { ensurePlayground } from "../../scripts/page.ts"
 import { extend } from "../markdown.ts"
-import { documentation, exampleGroups, sectionItems, slugify } from "../navigation.ts"
+import { documentation, exampleGroups, sectionItems } from "../navigation.ts"
 import { hasReference, publicFolder, writePublicFiles } from "../publicFiles.ts"
 import { addressOf, excluded, pageAt, read, root, routeOf } from "../repository.ts"
+import { slugify } from "../slugify.ts"
 import { startPage } from "../startPage.ts"
 import { summary } from "../summary.ts"
 
@@ -39,7 +40,7 @@ const tokenize = (text: string): Array<string> =>
     .split(/[\s\p{P}\p{S}]+/u)
     .flatMap((word) => (/[a-z][A-Z]/.test(word) ? [word, ...word.split(/(?<=[a-z])(?=[A-Z])/)] : [word]))
 
-/** Raises pages that explain words and symptoms in the results of the search, and lowers pages that only use them. */
+/** The search ranks pages that explain words and symptoms higher, and pages that only use these words lower. */
 const boostDocument = (address: string): number =>
   /\/docs\/(?:concepts|tutorial|operations)\.html/.test(address)
     ? 2

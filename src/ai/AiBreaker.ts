@@ -85,7 +85,10 @@ export interface Options {
   readonly timeout?: Duration.Input | false | undefined
   /** The longest time until the first token of a stream. `false` disables the limit. Default: 1 minute. */
   readonly firstToken?: Duration.Input | false | undefined
-  /** The longest pause after the first token of a stream. The time of running tools does not count. `false` disables the limit. Default: 1 minute. */
+  /**
+   * The longest pause between two tokens of a stream. The time in which tools run does not count. `false` disables the limit. Default: 1
+   * minute.
+   */
   readonly betweenTokens?: Duration.Input | false | undefined
   /**
    * The longest time for which a rate limit or an exhausted quota opens the circuit. If the provider asks for a longer wait,
@@ -127,8 +130,8 @@ export const classify = (exit: Exit.Exit<unknown, unknown>): Outcome.Outcome => 
 export const circuitOpen = (error: unknown): CircuitOpen.CircuitOpen | undefined => rejectionIn(error)
 
 /**
- * Whether it makes sense to ask another model after this error: the circuit rejected the call, or the error is a Failure. Use it as `while`
- * of every step of an `ExecutionPlan` except the first, so that the plan does not send a refused prompt to the next model.
+ * Whether another model may answer the call that failed with this error: the circuit rejected the call, or the error is a Failure. Use this
+ * function as `while` of every step of an `ExecutionPlan` except the first. The plan then does not send a refused prompt to the next model.
  *
  * @category errors
  */
@@ -175,7 +178,7 @@ const called = (around: Around, method: string, self: AnyEffect, runsTools: bool
         began = true
         return timed
       })
-      // A tool may fail with a rejection by another circuit, which must stay a `CircuitOpen`.
+      // If a tool fails with the rejection of another circuit, the error must stay a `CircuitOpen`.
       const isOwn = (error: unknown): error is CircuitOpen.CircuitOpen =>
         CircuitOpen.isCircuitOpen(error) &&
         (!began || (error.reason === "ProbeTimedOut" && error.circuit === subject.name))
@@ -218,7 +221,7 @@ const aroundLanguageModel = (model: LanguageModel.LanguageModel, around: Around)
 const aroundEmbeddingModel = (model: EmbeddingModel.EmbeddingModel, around: Around): EmbeddingModel.EmbeddingModel => {
   // Each request to the provider is one call of the circuit. A request may contain a batch of texts.
   const resolver = RequestResolver.makeWith<EmbeddingModel.EmbeddingRequest>({
-    // Effect remembers for this function object whether its keys are compared by value, so the object must stay the same.
+    // Effect stores with this function object whether keys are compared by value. A wrapper would be another object.
     batchKey: model.resolver.batchKey,
     preCheck: model.resolver.preCheck,
     delay: model.resolver.delay,
@@ -308,10 +311,10 @@ const wrapped = (context: Context.Context<never>, around: Around): Context.Conte
  * (`input` or `output`). The circuit does not use these counts.
  *
  * A stream is one call, from its first pull until it ends. If a token takes too long, the stream fails with an `AiError`, which is a
- * Failure. A stream that breaks off, or that ends without its `finish` part, is also a Failure. A consumer that stops early is not. If the
- * stream is a probe, its first token closes the circuit.
+ * Failure. A stream that breaks off, or that ends without its `finish` part, is also a Failure. If the consumer stops early, the call is not
+ * a Failure. If the stream is a probe, its first token closes the circuit.
  *
- * Throws a `RangeError` that names the invalid option. It is a defect if the layer is not a `Model` and there is no `name`.
+ * Throws a `RangeError` that names the invalid option. If the layer is not a `Model` and `name` is missing, the layer fails with a defect.
  *
  * @category layers
  */

@@ -131,7 +131,7 @@ export class Series {
     return [...counted, ...this.named(labels, subject)]
   }
 
-  /** The circuit without a key and the circuit of the empty key share a series, as metric systems treat an empty label as a missing one. */
+  /** The circuit without a key and the circuit of the empty key share a series, because metric systems drop empty labels. */
   private ofKey(group: NamedGroup, key: string): ReadonlyArray<Metric.Registration> {
     const circuits = () => group.at(key)
     return this.counted({ name: group.name, key }, { groups: () => [], circuits, totals: () => sumOf(circuits()) })

@@ -83,8 +83,8 @@ export const toSubject = (
 })
 
 /**
- * The circuit of a subject. The circuit of the previous call is cached, because with many keys, a lookup by name and key costs more than
- * the rest of the call.
+ * The circuit of a subject. The subject caches the circuit of its previous call: with many keys, a lookup by name and key costs more than the
+ * rest of the call.
  */
 export const find = (subject: CircuitRef, caller: Caller): LiveCircuit => {
   const { circuit } = subject
@@ -149,8 +149,8 @@ export const guard = (
   })
 
 /**
- * {@link guard} for a circuit that has been found, inside `Effect.withFiber`. `ended` is called when the call has ended, after its outcome
- * was counted, and also for a call that is part of an enclosing call. It is not called if the circuit rejects the call during a cooldown.
+ * {@link guard} for a circuit that has been found, inside `Effect.withFiber`. `ended` runs when the call has ended, after the circuit
+ * has counted the outcome. It also runs for a call that is part of an enclosing call. It does not run if a cooldown rejects the call.
  */
 export const guardAt = (
   fiber: Fiber.Fiber<unknown, unknown>,

@@ -14,10 +14,10 @@ import { withTrail } from "./opening.ts"
 import type { DatabaseServer, OpenedServer } from "./server.ts"
 import type { CommandSettings } from "./settings.ts"
 
-/** The most transitions that one answer contains. */
+/** Maximum number of transitions in one answer. */
 const most = 30
 
-/** How long an answer is used again, for all viewers. */
+/** How long the server reuses an answer, for all viewers. */
 const validMillis = 15_000
 const mostKept = 200
 
@@ -43,7 +43,8 @@ const read = (name: string, key: string | undefined) => (opened: OpenedServer<Da
   })
 
 /**
- * Returns a function that reads the latest transitions of a circuit from the trail, oldest first. The result is empty without a trail, or if the trail does not answer.
+ * Returns a function that reads the latest transitions of a circuit from the trail, oldest first. The result is empty without a trail, or if the
+ * trail does not answer.
  */
 export const servedTrail = (settings: CommandSettings, opened: () => OpenedServer) => {
   const kept = new Map<string, { readonly at: number; readonly found: ReadonlyArray<TransitionView> }>()

@@ -26,7 +26,7 @@ export interface Success {
  * - `retryAfter`: how long the dependency asks clients to wait. If the circuit opens, it stays open at least this long, but at most the
  *   `maxCooldown` of the policy. It does not open the circuit by itself, unless `opens` is set.
  * - `overload`: whether the dependency is overloaded, which lowers the `limit` of a policy. Default: whether the error is a timeout, or has
- *   status 429 or 503.
+ *   status 429, 503 or 529.
  * - `detail`: the text that `inspect` shows. Default: the message of the error.
  * - `scope`: `key` if the failure is about the key of the call, `name` if it concerns all keys of the name alike: the credentials were refused,
  *   or the quota of the account is used up. A failure of a call with a key and with the scope `name` counts for the circuit without a key, and

@@ -129,8 +129,8 @@ const none = { failures: 0, slow: 0, weight: 0 }
 const zeros = (): Array<number> => new Array<number>(buckets).fill(0)
 
 /**
- * The calls within a time, in ten buckets. Buckets are numbered from the origin of the clock, so only the time decides which calls are
- * removed, and not the arrival of other calls.
+ * The calls within a time, in ten buckets. Buckets are numbered from the origin of the clock, so the removal of calls
+ * depends only on the time.
  */
 class TimeWindow implements Window {
   readonly over: Over & { readonly _tag: "Time" }

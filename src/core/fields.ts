@@ -56,10 +56,25 @@ export const field = <A>(what: string, decode: (input: unknown) => A | undefined
 
 export const optional = <A>({ decode }: Field<A>): OptionalField<A> => ({ optional: true, decode })
 
-export const orFalse = <A>({ decode }: Field<A>): Field<A | false> => ({
+/** Adds a hint to the problem of a field, and not to those of the fields inside it. */
+const hinting = <A>({ decode }: Field<A>, hint: string): Field<A> => ({
+  optional: false,
+  decode: (input, path, problems) => {
+    const found: Array<Problem> = []
+    const value = decode(input, path, found)
+    for (const problem of found) {
+      problems.push(problem.path === path ? { path, message: `${problem.message} (${hint})` } : problem)
+    }
+    return value
+  }
+})
+
+const unlessFalse = <A>({ decode }: Field<A>): Field<A | false> => ({
   optional: false,
   decode: (input, path, problems) => (input === false ? false : decode(input, path, problems))
 })
+
+export const orFalse = <A>(one: Field<A>): Field<A | false> => unlessFalse(hinting(one, "use false to turn it off"))
 
 /** A value that is checked elsewhere. */
 export const anything: Field<unknown> = { optional: false, decode: (input) => input }
@@ -70,11 +85,13 @@ export const struct = <F extends OptionFields>(fields: F): Field<Decoded<F>> => 
 })
 
 /** The fields of options. `true` means their defaults, and `false` stays `false`. */
-export const structOrFlag = <F extends OptionFields>(fields: F): Field<Decoded<F> | false> =>
-  orFalse({
+export const structOrFlag = <F extends OptionFields>(fields: F): Field<Decoded<F> | false> => {
+  const given = hinting(struct(fields), "use true for the defaults, false to turn it off")
+  return unlessFalse({
     optional: false,
-    decode: (input, path, problems) => struct(fields).decode(input === true ? {} : input, path, problems)
+    decode: (input, path, problems) => given.decode(input === true ? {} : input, path, problems)
   })
+}
 
 export const listOf = <A>(one: Field<A>, minimum = 0): Field<ReadonlyArray<A>> => ({
   optional: false,

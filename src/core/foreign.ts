@@ -221,7 +221,9 @@ const chainOf = (value: object, others: ReadonlyArray<unknown>, head: string): R
   const texts: Array<string> = []
   const addNew = (more: ReadonlyArray<string>) => {
     for (const text of more) {
-      if (text !== "" && ![head, ...texts].some((other) => other.includes(text))) texts.push(text)
+      // A message that repeats another one may be cut, and then ends with dots.
+      if (text !== "" && ![head, ...texts].some((other) => other.includes(text.replace(/\.\.\.$/, ""))))
+        texts.push(text)
     }
   }
   addNew(codesOf(value))

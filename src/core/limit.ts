@@ -1,7 +1,7 @@
 /**
  * Limits how many calls of one circuit may be in flight at once while its dependency is overloaded.
  *
- * A limit is infinite until there is evidence of overload: timeouts, status 429 or 503, or lateness if an objective is set. Bad
+ * A limit is infinite until there is evidence of overload: timeouts, status 429, 503 or 529, or lateness if an objective is set. Bad
  * outcomes lower it and good outcomes raise it. It is infinite again after ten seconds without a rejection or a bad outcome. A plain
  * failure does not change it, because a fast error is no sign of overload.
  *
@@ -19,14 +19,17 @@ export interface LimitRules {
 }
 
 /**
- * The kinds of ends of a call for a limit.
+ * How a call ended, for its limit.
  *
  * - `Success`: the dependency answered.
  * - `TimedOut`: the caller stopped waiting.
- * - `Refused`: the dependency said that it is overloaded, for example with status 429 or 503.
+ * - `Refused`: the dependency said that it is overloaded, for example with status 429, 503 or 529.
  * - `Neutral`: any other failure. It changes no limit.
  */
 export type Ending = "Success" | "TimedOut" | "Refused" | "Neutral"
+
+/** Whether an HTTP status means that the server is overloaded. 529 is not a standard status, but some APIs use it for this. */
+export const isOverloadStatus = (status: unknown): boolean => status === 429 || status === 503 || status === 529
 
 /** A good outcome raises the limit by `up + add / limit`. */
 const up = 1 / 4
@@ -71,7 +74,7 @@ export class AdaptiveLimit {
   private restUntil = 0
   /** The time of the last rejection or bad outcome. */
   private calmSince = 0
-  /** The time of the last success. The start of the first call counts as one, so that its dependency gets time. */
+  /** The time of the last success. The start of the first call counts as a success, so that the dependency has time to answer. */
   private lastSuccess = Number.NEGATIVE_INFINITY
   /** When a call last began or ended. Exact only while the limit is finite. */
   private movedAt = Number.NEGATIVE_INFINITY
@@ -164,8 +167,8 @@ export class AdaptiveLimit {
   }
 
   /**
-   * {@link ended} for a success while the limit is infinite and no objective is set, which is the usual end of a call. Otherwise, changes
-   * nothing and returns `false`.
+   * {@link ended} for the usual end of a call: a success while the limit is infinite and no objective is set. Otherwise, changes nothing
+   * and returns `false`.
    */
   succeededAsUsual(took: number, now: number): boolean {
     if (this.limit !== Infinity || this.rules.objectiveMillis > 0) return false

@@ -45,6 +45,7 @@ export const toMillis = (input: unknown): number | undefined => {
 }
 
 export const expectedDuration = {
+  any: `a duration such as "30s" or "30 seconds"`,
   aboveZero: `a duration above 0 such as "30s" or "30 seconds"`,
   zeroOrMore: `a duration of 0 or more such as "30s" or "30 seconds"`
 } as const

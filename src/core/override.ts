@@ -54,6 +54,6 @@ export const add = (inForce: ReadonlyArray<Override>, next: Override): Overrides
   const before = inForce.find((override) => isSame(override, next))
   const others = inForce.filter((override) => override !== before)
   const sorted = [...others, before === undefined ? next : merge(before, next)].sort(order)
-  // The type does not say that the list contains `next`, so that it is not empty.
+  // The list is not empty, because it contains `next`. Its type does not say this.
   return (sorted.length > maxOverrides ? dropOne(sorted) : sorted) as Overrides
 }

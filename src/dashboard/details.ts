@@ -11,7 +11,7 @@ export type Details = Pick<CircuitDetail, "failures" | "policy" | "policies" | "
 
 export const noDetails: Details = { failures: [], policy: [], policies: 0, transitions: [] }
 
-/** The most failures on the page of a circuit. */
+/** Maximum number of failures on the page of a circuit. */
 const mostFailures = 10
 
 /** The policy of this process, and the failures that it has seen. Without a key: the failures of all keys of the name. */

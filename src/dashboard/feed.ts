@@ -71,7 +71,6 @@ const encoder = new TextEncoder()
 const message = (event: "view" | "more" | "change", data: string, id: string | undefined): string =>
   `${id === undefined ? "" : `id: ${id}\n`}event: ${event}\nretry: 1000\ndata: ${data}\n\n`
 
-/** The most circuits in one message. */
 const circuitsPerMessage = 150
 
 /** Whether a change must be sent now. */
@@ -204,7 +203,7 @@ export const makeFeed = (reader: Reader, { always, onChange }: FeedOptions): Eff
     /** The messages for a viewer. The viewer counts only while the stream runs: a response to HEAD, or to a lost client, never runs it. */
     const stream = (viewer: Viewer, lastEventId: string | undefined): Stream.Stream<Uint8Array> => {
       const { queue } = viewer
-      // The missed messages are taken and the viewer is added in one step, so no message is lost in between.
+      // One step takes the missed messages and adds the viewer, so no message is lost in between.
       const begin = missed(lastEventId)?.map(({ bytes }) => bytes) ?? [viewFor(viewer)]
       viewers.add(viewer)
       const leave = Effect.sync(() => {

@@ -18,6 +18,5 @@ export const linksField = field<ReadonlyArray<Link>>(
   }
 )
 
-/** The links of one circuit. */
 export const linksFor = (links: ReadonlyArray<Link>, name: string, key: string | undefined): CircuitDetail["links"] =>
   links.map(({ title, url }) => ({ title: bounded(title) ?? "", href: filled(url, name, key ?? "") }))

@@ -54,7 +54,7 @@ const plain = (text: string, status: number): PageResponse =>
 const notDone = (message: string, status: number): PageResponse =>
   json({ error: message } satisfies ActionResponse, status)
 
-/** The most bytes in the body of an action: a name, a key, a reason and an actor. */
+/** The maximum size of the body of an action, in bytes. The body contains a name, a key, a reason and an actor. */
 const longestBody = 16_384
 
 /** How often the server checks the rights of a viewer. If the rights have changed, the stream ends and the browser connects again. */

@@ -13,7 +13,6 @@ export const samples = 60
 /** How long the server and the page keep transitions. */
 export const hourMillis = 3_600_000
 
-/** The source of the data. */
 export interface SourceView {
   /** `fleet`: the store of a fleet. `process`: the circuits of this process only. */
   readonly kind: "fleet" | "process"
@@ -115,8 +114,8 @@ export interface PageView {
 }
 
 /**
- * The first message of a stream: the view with its first circuits. `rest` further circuits follow in {@link MoreMessage}s. Small messages
- * keep the browser responsive: it decodes and draws each in its own task.
+ * The first message of a stream: the view with its first circuits. {@link MoreMessage}s with the other circuits follow, and `rest` is their
+ * number. The browser decodes and draws each message in its own task. Small messages keep the browser responsive.
  */
 export interface ViewMessage extends PageView {
   readonly rest: number

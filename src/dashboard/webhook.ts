@@ -16,13 +16,13 @@ import type { TransitionView } from "./view.ts"
 
 class NotSent extends Data.TaggedError("NotSent")<{ readonly message: string }> {}
 
-/** One message contains all news within this time. */
+/** One message contains all transitions within this time. */
 const gatherMillis = 1_000
 
-/** The most news in one message. A last line counts the rest. */
+/** Maximum number of transitions in one message. One more line counts the others. */
 const mostLines = 10
 
-/** The most news that wait for the webhook. Further news are dropped. */
+/** Maximum number of transitions that wait for the webhook. Further transitions are dropped. */
 const mostWaiting = 500
 
 const timeoutMillis = 5_000
@@ -37,7 +37,7 @@ const escaped = (text: string): string =>
 const circuitText = ({ key, name }: Pick<TransitionView, "name" | "key">): string =>
   escaped(key === undefined ? name : `${name} [${key}]`)
 
-/** The most remembered outages, and the most remembered overrides. A new one replaces the oldest. */
+/** Maximum number of outages, and of overrides, in memory. A new one replaces the oldest. */
 const mostRemembered = 10_000
 
 /** Remembers outages and overrides, to report each of them once. */

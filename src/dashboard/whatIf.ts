@@ -15,7 +15,7 @@ export interface WhatIfPolicy {
   readonly inARow: number
   /** The circuit opens if at least this share of the calls within 10 seconds failed, from 0 to 1. */
   readonly share: number
-  /** The least calls within 10 seconds for `share`. */
+  /** The circuit reads `share` only after at least this many calls within 10 seconds. */
   readonly minimumCalls: number
   /** How long the circuit stays open, in milliseconds. */
   readonly openForMillis: number
@@ -32,7 +32,7 @@ export interface ReplayedCall {
 
 export interface ReplayedCalls {
   readonly calls: ReadonlyArray<ReplayedCall>
-  /** The number of real calls for each replayed call. Above 1 if there were too many calls to replay all. */
+  /** How many real calls one replayed call represents. Above 1 if there were too many calls to replay all. */
   readonly weight: number
 }
 
@@ -99,7 +99,7 @@ export const realCourse = (history: HistoryView, bands: ReadonlyArray<Band>, eve
   failed: (sum(history.failures) * every) / 1_000
 })
 
-/** The approximate limit of replayed calls. */
+/** The approximate maximum number of replayed calls. */
 const mostCalls = 50_000
 
 const isDown = ({ state }: Band): boolean => state === "Open" || state === "HalfOpen"

@@ -103,7 +103,7 @@ const configFields = { ...locationFields, ...ofShared }
 
 /**
  * Creates the table unless it exists, waits until the table is active, and lets DynamoDB delete expired items. A program can call this function
- * again. Fails if an existing table has other keys or another index. DynamoDB bills the table per request.
+ * again. DynamoDB bills the table per request. If a table with this name has other keys or another index, the effect fails.
  *
  * @category tables
  */

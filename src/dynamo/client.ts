@@ -2,6 +2,7 @@ import type { TableDescription } from "@aws-sdk/client-dynamodb"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import { foreignMessage } from "../core/foreign.ts"
+import { exportsOf, packageError } from "../core/optionalPackage.ts"
 import type { ServerClock } from "./serverClock.ts"
 
 /**
@@ -15,7 +16,7 @@ export interface DynamoClient {
     // biome-ignore lint/suspicious/noExplicitAny: the AWS client defines the commands
     command: any,
     options?: { readonly abortSignal?: AbortSignal }
-    // biome-ignore lint/suspicious/noExplicitAny: each command has its own answer, which this store decodes
+    // biome-ignore lint/suspicious/noExplicitAny: each command has its own answer, and this store decodes it
   ) => Promise<any>
 }
 
@@ -25,11 +26,13 @@ export type AwsPackage = typeof import("@aws-sdk/client-dynamodb")
 /** Loads the AWS client. The `try` tells bundlers that it may be missing. */
 export const load = async (): Promise<AwsPackage> => {
   try {
-    return await import("@aws-sdk/client-dynamodb")
+    return exportsOf(await import("@aws-sdk/client-dynamodb"), "DynamoDBClient")
   } catch (cause) {
-    throw new Error("the package @aws-sdk/client-dynamodb is not installed", { cause })
+    throw packageError("@aws-sdk/client-dynamodb", cause)
   }
 }
+
+const refusedName = "ConditionalCheckFailedException"
 
 /** A request to DynamoDB failed. */
 export class RequestError extends Data.TaggedError("RequestError")<{ readonly cause: unknown }> {
@@ -39,7 +42,7 @@ export class RequestError extends Data.TaggedError("RequestError")<{ readonly ca
 
   /** Whether DynamoDB refused a write because its condition is false. */
   get isRefused(): boolean {
-    return nameOf(this.cause) === "ConditionalCheckFailedException"
+    return nameOf(this.cause) === refusedName
   }
 }
 
@@ -48,8 +51,8 @@ const metadataOf = (error: unknown): { readonly attempts?: unknown; readonly htt
   (error as { readonly $metadata?: object } | undefined)?.$metadata ?? {}
 
 /**
- * Whether the AWS client sent the request more than once. The first sending of such a write may have succeeded, although DynamoDB refused the
- * last one.
+ * Whether the AWS client sent the request more than once. If DynamoDB refused the last attempt of such a write, an earlier attempt may have
+ * succeeded.
  */
 export const isRepeated = ({ cause }: RequestError): boolean => {
   const { attempts } = metadataOf(cause)
@@ -98,13 +101,24 @@ interface Requests {
 /** How long an operation may take. It may need several requests in sequence. */
 export const deadlineMillis = 1_000
 
+/** The store gives up a little before the deadline of its caller, because only the store can say why. */
+const giveUpMillis = deadlineMillis - 50
+
 /**
  * Fails after the deadline. The AWS client itself has no timeout, and may wait forever on a connection that broke while the process was frozen.
+ * The client also retries, for example while DynamoDB throttles: the error contains the reason of the last retry.
  */
-export const withDeadline = <A, E>(self: Effect.Effect<A, E>): Effect.Effect<A, E | RequestError> =>
+export const withDeadline = <A, E>(
+  { attempts }: DynamoTable,
+  self: Effect.Effect<A, E>
+): Effect.Effect<A, E | RequestError> =>
   Effect.timeoutOrElse(self, {
-    duration: deadlineMillis,
-    orElse: () => Effect.fail(new RequestError({ cause: new Error("DynamoDB has not answered in time") }))
+    duration: giveUpMillis,
+    orElse: () => {
+      const { trouble } = attempts
+      const options = trouble === undefined ? {} : { cause: trouble }
+      return Effect.fail(new RequestError({ cause: new Error("DynamoDB has not answered in time", options) }))
+    }
   })
 
 type SendRequest = <K extends keyof Requests>(
@@ -112,19 +126,27 @@ type SendRequest = <K extends keyof Requests>(
   input: Readonly<Record<string, unknown>>
 ) => Effect.Effect<Requests[K], RequestError>
 
-/** The method of the AWS client's middleware stack that adds a middleware. This middleware receives the HTTP response of each attempt. */
+/**
+ * The method of the AWS client's middleware stack that adds a middleware. In the step `finalizeRequest`, a middleware of low priority receives
+ * the result of each attempt. In the step `deserialize`, it receives the HTTP response of each attempt.
+ */
 interface CommandStack {
   readonly add: (
     middleware: (next: (args: unknown) => Promise<unknown>) => (args: unknown) => Promise<unknown>,
-    options: { readonly step: "deserialize"; readonly priority: "low"; readonly name: string }
+    options: { readonly step: "deserialize" | "finalizeRequest"; readonly priority: "low"; readonly name: string }
   ) => void
 }
 
+/** The error of the latest attempt of a request; `undefined` if DynamoDB carried it out. */
+export interface Attempts {
+  trouble: unknown
+}
+
 /**
- * Sends requests, and passes the `Date` header of each response to the clock. An interruption aborts the request, but DynamoDB may still carry
- * out the write.
+ * Sends requests, passes the `Date` header of each response to the clock, and records the errors of attempts that the client repeats. An
+ * interruption aborts the request, but DynamoDB may still carry out the write.
  */
-export const sender = (client: DynamoClient, aws: AwsPackage, clock: ServerClock): SendRequest => {
+export const sender = (client: DynamoClient, aws: AwsPackage, clock: ServerClock, attempts: Attempts): SendRequest => {
   const commands = {
     GetItem: aws.GetItemCommand,
     PutItem: aws.PutItemCommand,
@@ -147,6 +169,20 @@ export const sender = (client: DynamoClient, aws: AwsPackage, clock: ServerClock
           },
           { step: "deserialize", priority: "low", name: "effectFuseDate" }
         )
+        command.middlewareStack.add(
+          (next) => async (args) => {
+            try {
+              const result = await next(args)
+              attempts.trouble = undefined
+              return result
+            } catch (error) {
+              // An abort is the end of this wait and not its reason. A refused write is an answer.
+              if (!abortSignal.aborted) attempts.trouble = nameOf(error) === refusedName ? undefined : error
+              throw error
+            }
+          },
+          { step: "finalizeRequest", priority: "low", name: "effectFuseAttempt" }
+        )
         return client.send(command, { abortSignal })
       },
       catch: (cause) => new RequestError({ cause })
@@ -167,6 +203,7 @@ export interface DynamoTable {
   readonly prefix: string
   readonly send: SendRequest
   readonly clock: ServerClock
+  readonly attempts: Attempts
 }
 
 export const keyOf = (table: DynamoTable, sk: string): Item => ({ pk: s(table.prefix), sk: s(sk) })
@@ -175,6 +212,18 @@ export const keyOf = (table: DynamoTable, sk: string): Item => ({ pk: s(table.pr
 export const expression = (text: string, more: Readonly<Record<string, string>> = {}) => {
   const found = text.match(/#[a-z]\w*/gi) ?? []
   return Object.fromEntries(found.map((one) => [one, more[one] ?? one.slice(1)]))
+}
+
+/** Puts an item, unless a newer item is present. An older item has a number `name` below `value` (`<`), or of at most `value` (`<=`). */
+export const putOver = (table: DynamoTable, item: Item, name: string, is: "<" | "<=", value: number) => {
+  const condition = `attribute_not_exists(#${name}) OR #${name} ${is} :${name} OR NOT attribute_type(#${name}, :number)`
+  return table.send("PutItem", {
+    TableName: table.name,
+    Item: item,
+    ConditionExpression: condition,
+    ExpressionAttributeNames: expression(condition),
+    ExpressionAttributeValues: { [`:${name}`]: n(value), ":number": s("N") }
+  })
 }
 
 /** Reads one item, strongly consistent. */

@@ -1,13 +1,13 @@
 import * as Effect from "effect/Effect"
 import { type DigestsAnswer, type Exchange, limits } from "../store/SharedStore.ts"
-import { type DynamoTable, expression, type Item, keyOf, n, type RequestError, s, textOf } from "./client.ts"
+import { type DynamoTable, expression, type Item, keyOf, n, putOver, type RequestError, s, textOf } from "./client.ts"
 import { type Hub, liveVoter } from "./hub.ts"
 import { deletedAt } from "./records.ts"
 
 /** Each digest has its own item, because one item cannot hold the digests of all processes. A digest counts while its voter lives. */
 export const digestKey = (voter: string): string => `d#${voter}`
 
-/** When DynamoDB may delete a digest. Readers skip the digests of dead processes, so old digests would make reads slower. */
+/** How long DynamoDB keeps a digest. Readers skip the digests of dead processes, but each old digest makes a read slower. */
 const keptMillis = 3_600_000
 
 /** Writes the digest of a live voter. If this fails, the next heartbeat writes the next digest. A late write does not replace a newer digest. */
@@ -26,16 +26,7 @@ export const writeDigest = (
     digest: s(`=${digest}`),
     x: deletedAt(time + Math.max(ttl, keptMillis))
   }
-  const condition = "attribute_not_exists(#at) OR #at <= :at OR NOT attribute_type(#at, :number)"
-  return Effect.ignore(
-    table.send("PutItem", {
-      TableName: table.name,
-      Item: item,
-      ConditionExpression: condition,
-      ExpressionAttributeNames: expression(condition),
-      ExpressionAttributeValues: { ":at": n(time), ":number": s("N") }
-    })
-  )
+  return Effect.ignore(putOver(table, item, "at", "<=", time))
 }
 
 /** The digests of live voters with names after `after`, ascending. */

@@ -2,7 +2,7 @@ import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import type { Exchange, ExchangeAnswer, RollCall } from "../store/SharedStore.ts"
-import { type DynamoTable, expression, getAll, type Item, keyOf, n, RequestError, s } from "./client.ts"
+import { type DynamoTable, expression, getAll, type Item, keyOf, n, putOver, RequestError, s } from "./client.ts"
 import { writeDigest } from "./digests.ts"
 import { joined, remember, renewed } from "./heartbeats.ts"
 import {
@@ -195,17 +195,9 @@ const carriedOut = (
     const item = circuits.get(circuit) ?? noItem
     return item.version >= pending.version ? [] : [toItem(table, circuit, applied(item, change, pending))]
   })
-  const condition = "attribute_not_exists(#v) OR #v < :v OR NOT attribute_type(#v, :number)"
   const putCircuit = (item: Item) =>
-    Effect.catch(
-      table.send("PutItem", {
-        TableName: table.name,
-        Item: item,
-        ConditionExpression: condition,
-        ExpressionAttributeNames: expression(condition),
-        ExpressionAttributeValues: { ":v": n(pending.version), ":number": s("N") }
-      }),
-      (error) => (error.isRefused ? Effect.succeed({}) : Effect.fail(error))
+    Effect.catch(putOver(table, item, "v", "<", pending.version), (error) =>
+      error.isRefused ? Effect.succeed({}) : Effect.fail(error)
     )
   const putRollCall = (one: RollCall) =>
     table.send("PutItem", { TableName: table.name, Item: rollCallItem(table, one, pending.time) })

@@ -15,8 +15,8 @@ import type { CircuitItem, CircuitRecord } from "./records.ts"
 import { farMillis } from "./serverClock.ts"
 
 /**
- * The hub is one item that all processes of a store write. It contains the register of live processes, the last epoch, and the changes of the
- * latest turn until the items of the circuits contain them.
+ * The hub is one item that all processes of a store write. It contains the register of live processes and the last epoch. It also contains the
+ * changes of the latest turn until the process has written them to the items of the circuits.
  */
 export interface Hub {
   readonly life: string
@@ -91,14 +91,14 @@ export const hubFrom = (item: Item): Hub | UnreadableHub => {
     return problem(`expected format ${format}, got ${wholeOf(item["f"]) ?? "no format"}`)
   }
   const life = textOf(item["life"]) ?? ""
-  if (!/^[\w-]+$/.test(life)) return problem("it has no life")
+  if (!/^[\w-]+$/.test(life)) return problem("the life of the store is missing")
   const [born, version, epoch, head, time] = ["born", "v", "epoch", "head", "t"].map((name) => wholeOf(item[name]))
   if (born === undefined || version === undefined || epoch === undefined || head === undefined || time === undefined) {
     return problem("a number is missing")
   }
   const text = textOf(item["p"])
   const pending = text === undefined ? undefined : pendingFrom(text)
-  if (text !== undefined && pending === undefined) return problem("its pending changes are torn")
+  if (text !== undefined && pending === undefined) return problem("its pending changes are invalid")
   return { life, born, version, epoch, head, time, voters: votersFrom(item), pending }
 }
 
@@ -129,7 +129,7 @@ export const liveVoter = (hub: Hub, voter: string, time: number): Voter | undefi
   return found !== undefined && time < found.until ? found : undefined
 }
 
-/** A dead voter stays in the register for this time. Then no process counts it as live, even with a slow clock. */
+/** How long a dead voter stays in the register. After this time, even a process with a slow clock knows that the voter is dead. */
 const buriedMillis = 10_000
 
 /** The maximum number of voters that one write removes. */

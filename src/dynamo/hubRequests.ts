@@ -5,7 +5,7 @@ import { type DynamoTable, expression, get, type Item, isRepeated, keyOf, n, typ
 import { format, type Hub, hubFrom, hubKey, newHub, UnreadableHub, type Voter } from "./hub.ts"
 import { farMillis } from "./serverClock.ts"
 
-/** The hub has changed since this process read it. If the AWS client repeated the request, its first sending may have made the change. */
+/** The hub has changed since this process read it. If the AWS client repeated the request, an earlier attempt may have made the change. */
 export class Lost extends Data.TaggedError("Lost")<{ readonly isRepeated: boolean }> {}
 
 /** The latest value of a voter of this process in the register. */

@@ -27,7 +27,7 @@ export const noItem: CircuitItem = { version: 0, record: undefined, boxes: new M
 export const circuitKey = (circuit: string): string => `c#${circuit}`
 export const circuitOf = (item: Item): string => textOf(item["sk"])?.slice(2) ?? ""
 
-/** The name of the table's index, which orders changes by epoch. */
+/** The index of the table. It orders changes by epoch. */
 export const changesIndex = "changes"
 
 /** The attributes of a record in the index. */

@@ -11,13 +11,13 @@ export const farMillis = 10_000
 /**
  * Estimates the time of the DynamoDB servers.
  *
- * A condition in DynamoDB cannot read a clock, and the `Date` headers of its responses have whole seconds. So this class uses the clock of the
- * process, which on AWS is accurate to milliseconds, and corrects it if it contradicts the headers. The corrected time is wrong by at most two
- * seconds.
+ * A condition in DynamoDB cannot read a clock, and the `Date` headers of its responses have whole seconds. So this class uses the clock of
+ * the process. On AWS, this clock is accurate to milliseconds. If the clock contradicts the headers, this class corrects the time. The
+ * corrected time is wrong by at most two seconds.
  */
 export class ServerClock {
   readonly local: () => number
-  /** The lower bound and the upper bound for the lead of the servers over the local clock, in milliseconds. */
+  /** How many milliseconds the clock of the servers is ahead of the local clock: the lower bound and the upper bound. */
   private atLeast = Number.NEGATIVE_INFINITY
   private atMost = Number.POSITIVE_INFINITY
   private since = 0

@@ -7,6 +7,7 @@ import * as Stream from "effect/Stream"
 import { type ExchangeAnswer, type SharedStore, StoreError } from "../store/SharedStore.ts"
 import { Changes } from "./changes.ts"
 import {
+  type Attempts,
   type AwsPackage,
   type DynamoClient,
   type DynamoTable,
@@ -16,6 +17,7 @@ import {
   withDeadline
 } from "./client.ts"
 import { type Answered, exchange } from "./exchange.ts"
+import { explained } from "./explained.ts"
 import { type HubSession, readHub } from "./hubRequests.ts"
 import { digests, load, page, polled } from "./reads.ts"
 import { ServerClock } from "./serverClock.ts"
@@ -37,14 +39,18 @@ export const storeOn = (table: DynamoTable, pollMillis: number, newLife = random
   const changes = new Changes(table)
   const lock = Semaphore.makeUnsafe(1)
   const failed = (operation: StoreError["operation"]) => (error: { readonly _tag: string; readonly cause?: unknown }) =>
-    new StoreError({ operation, cause: error._tag === "RequestError" ? error.cause : error })
+    new StoreError({ operation, cause: error._tag === "RequestError" ? explained(table.name, error.cause) : error })
+  const inTime = <A, E extends { readonly _tag: string; readonly cause?: unknown }>(
+    operation: StoreError["operation"],
+    self: Effect.Effect<A, E>
+  ) => Effect.mapError(withDeadline(table, self), failed(operation))
   /** Answers as soon as the exchange has committed. The next exchange begins after the remaining work of this one. */
   const oneByOne = <E>(one: Effect.Effect<Answered, E>): Effect.Effect<ExchangeAnswer, E> =>
     Effect.uninterruptibleMask((restore) =>
       Effect.flatMap(restore(lock.take(1)), () =>
         Effect.flatMap(Effect.exit(restore(one)), (exit) => {
           const follow = Exit.isSuccess(exit) ? exit.value.follow : undefined
-          const bounded = follow && Effect.ignoreCause(Effect.interruptible(withDeadline(follow)))
+          const bounded = follow && Effect.ignoreCause(Effect.interruptible(withDeadline(table, follow)))
           const release: Effect.Effect<unknown> =
             bounded === undefined ? lock.release(1) : Effect.forkDetach(Effect.ensuring(bounded, lock.release(1)))
           return Effect.andThen(
@@ -58,10 +64,10 @@ export const storeOn = (table: DynamoTable, pollMillis: number, newLife = random
     longestCircuit,
     deadline: deadlineMillis,
     connected: connected(table),
-    exchange: (request) => Effect.mapError(oneByOne(exchange(session, request)), failed("exchange")),
-    page: (since, limit) => Effect.mapError(page(table, changes, since, limit), failed("page")),
-    load: (circuits) => Effect.mapError(load(table, circuits), failed("load")),
-    digests: (after) => Effect.mapError(digests(table, after), failed("digests")),
+    exchange: (request) => inTime("exchange", oneByOne(exchange(session, request))),
+    page: (since, limit) => inTime("page", page(table, changes, since, limit)),
+    load: (circuits) => inTime("load", load(table, circuits)),
+    digests: (after) => inTime("digests", digests(table, after)),
     changes: Stream.mapError(polled(table, changes, pollMillis), failed("changes"))
   }
 }
@@ -82,5 +88,6 @@ export const dynamoTable = (
 ): Effect.Effect<DynamoTable> =>
   Effect.map(Clock.Clock, (local) => {
     const clock = new ServerClock(() => local.currentTimeMillisUnsafe())
-    return { name, prefix, send: sender(client, aws, clock), clock }
+    const attempts: Attempts = { trouble: undefined }
+    return { name, prefix, send: sender(client, aws, clock, attempts), clock, attempts }
   })

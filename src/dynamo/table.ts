@@ -140,9 +140,8 @@ export const createTable = (client: DynamoClient, table: string): Effect.Effect<
     }
     const problems = tableProblems(found)
     if (problems.length > 0) {
-      return yield* new RequestError({
-        cause: new Error(`the table ${table} exists and cannot be used. ${problems.join("; ")}`)
-      })
+      const cause = new Error(`the table ${table} exists and cannot be used: ${problems.join("; ")}`)
+      return yield* new RequestError({ cause })
     }
     yield* expiring(client, aws, table)
   })

@@ -18,8 +18,8 @@
  * await Effect.runPromise(Effect.provide(program, Breaker)) // => "Closed"
  * ```
  *
- * Effect's keys are the keys of the circuit. States that Effect's service does not have are mapped to the nearest: Isolated to `Open`, and
- * Disabled to `Closed`. A transition that Effect's service does not have is reported as two transitions that lead to the same state.
+ * Effect's keys are the keys of the circuit. Effect's service has fewer states and transitions: Isolated is reported as `Open`, and Disabled
+ * as `Closed`. A transition that the service does not have is reported as two transitions that lead to the same state.
  */
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -98,8 +98,8 @@ const transitionCapacity = 4_096
 
 /**
  * Provides Effect's service. Each key has its own circuit under `name`. The layer reads the policy of `name` from the context that builds
- * the layer, and `policy` overrides its fields. Neither the store nor a classifier that dies can fail a call. `transitions` ends when the
- * scope of the layer closes. Throws a `RangeError` that names the invalid option.
+ * the layer, and `policy` overrides its fields. A store that fails, or a classifier that dies, does not fail a call. `transitions` ends
+ * when the scope of the layer closes. Throws a `RangeError` that names the invalid option.
  *
  * @category layers
  */

@@ -1,4 +1,5 @@
 import { isRecord } from "../core/fields.ts"
+import { isOverloadStatus } from "../core/limit.ts"
 import { toMillis } from "../core/millis.ts"
 import * as Outcome from "../core/Outcome.ts"
 import { parseRetryAfter } from "../core/retryHints.ts"
@@ -39,15 +40,12 @@ const failing = (reason: Reason, options?: Parameters<typeof Outcome.failure>[0]
   return Outcome.failure({ detail, ...options })
 }
 
-/** Whether a status means that the provider is overloaded. Anthropic uses 529 for this. */
-const isOverload = (status: number | undefined): boolean => status === 429 || status === 503 || status === 529
-
 /** The outcome of an error of an unknown kind: by its status, if the provider answered. */
 const byStatus = (reason: Reason): Outcome.Outcome => {
   const status = statusOf(reason)
   if (status === 401 || status === 402) return failing(reason, { scope: "name" })
   if (status === undefined || status >= 500 || status === 408 || status === 429) {
-    return failing(reason, isOverload(status) ? { overload: true } : undefined)
+    return failing(reason, isOverloadStatus(status) ? { overload: true } : undefined)
   }
   return Outcome.success
 }
@@ -68,7 +66,7 @@ export const ofAiReason = (reason: Reason, module?: unknown): Outcome.Outcome =>
     case "InternalProviderError":
       return isRejection(reason["cause"])
         ? Outcome.ignored
-        : failing(reason, isOverload(statusOf(reason)) ? { overload: true } : undefined)
+        : failing(reason, isOverloadStatus(statusOf(reason)) ? { overload: true } : undefined)
     case "NetworkError":
       return reason["reason"] === "TransportError" ? failing(reason) : Outcome.ignored
     // The provider answered: it refused the prompt, or the caller cannot use the answer.
@@ -100,7 +98,7 @@ export const ofAiReason = (reason: Reason, module?: unknown): Outcome.Outcome =>
 /** How long the provider asks clients to wait, in milliseconds, without an upper bound for its own fields; `undefined` if it does not say. */
 export const aiHint = (reason: Reason, now: number): number | undefined => {
   const { resetAt, retryAfter } = reason
-  const given = retryAfter === undefined ? undefined : toMillis(retryAfter)
+  const given = toMillis(retryAfter)
   if (given !== undefined && given >= 0) return given
   const reset = isRecord(resetAt) ? resetAt["epochMilliseconds"] : undefined
   if (typeof reset === "number") return Math.max(0, reset - now)

@@ -59,8 +59,8 @@ const overLimit: Pass = { _tag: "Pass", why: "Observed", overLimit: true }
  * Decides about a call of a circuit at the time `now`. It reads `enabled`, the overrides, the dependencies, the state of the circuit,
  * and the limit, in this order. The first one that rejects the call gives the reason.
  *
- * This function is the only one that decides this. It changes nothing and does not ask the store. If `enabled` is an effect or a
- * function, it counts as true here: only a call runs it, see {@link switchedOn}.
+ * The hot paths below are shortcuts with the same result. This function changes nothing and does not ask the store. If `enabled` is an
+ * effect or a function, it counts as true here: only a call runs it, see {@link switchedOn}.
  */
 export const answer = (circuits: Circuits, circuit: LiveCircuit, now: number): Answer =>
   circuit.policy.enabled === false

@@ -4,7 +4,7 @@ import type * as Exit from "effect/Exit"
 import { identity } from "effect/Function"
 import { isRecord } from "../core/fields.ts"
 import { foreignText } from "../core/foreign.ts"
-import type { Ending } from "../core/limit.ts"
+import { type Ending, isOverloadStatus } from "../core/limit.ts"
 import { toMillis } from "../core/millis.ts"
 import * as Outcome from "../core/Outcome.ts"
 import { longest, parseRetryAfter } from "../core/retryHints.ts"
@@ -53,8 +53,15 @@ const ofResponse = ({ status }: ResponseLike): Outcome.Outcome =>
 /** A `StatusCodeError` has the outcome of its response. A request that could not be encoded says nothing about the server. */
 const ofHttpError = (error: object): Outcome.Outcome => {
   const { reason } = error as { readonly reason?: { readonly _tag?: unknown; readonly response?: unknown } }
-  if (reason?._tag === "StatusCodeError" && isResponse(reason.response)) return ofResponse(reason.response)
-  return reason?._tag === "EncodeError" || reason?._tag === "InvalidUrlError" ? Outcome.ignored : plainFailure
+  switch (reason?._tag) {
+    case "StatusCodeError":
+      return isResponse(reason.response) ? ofResponse(reason.response) : plainFailure
+    case "EncodeError":
+    case "InvalidUrlError":
+      return Outcome.ignored
+    default:
+      return plainFailure
+  }
 }
 
 // ---- The default outcome --------------------------------------------------------------------------------------------
@@ -89,14 +96,25 @@ const ofError = (error: unknown): Outcome.Outcome => {
 }
 
 export const defaultOutcome = (exit: Exit.Exit<unknown, unknown>): Outcome.Outcome => {
+  if (exit._tag === "Failure") return defaultFailure(exit.cause)
   // Reading a property may throw, for example of a proxy. Such a value is not a response.
   try {
-    if (exit._tag === "Failure") return defaultFailure(exit.cause)
     return isResponse(exit.value) ? ofResponse(exit.value) : Outcome.success
   } catch {
-    return exit._tag === "Failure" ? plainFailure : Outcome.success
+    return Outcome.success
   }
 }
+
+const ignoringFailure = (outcome: Outcome.Outcome): Outcome.Outcome =>
+  isOutcome(outcome) && outcome._tag === "Failure" ? Outcome.ignored : outcome
+
+/** A classifier whose Failures are Ignored. */
+export const withoutFailure =
+  (classify: Classify = defaultOutcome): Classify =>
+  (exit) => {
+    const outcome = classify(exit)
+    return Effect.isEffect(outcome) ? Effect.map(outcome, ignoringFailure) : ignoringFailure(outcome)
+  }
 
 // ---- How long the dependency asks clients to wait -------------------------------------------------------------------
 
@@ -105,7 +123,7 @@ const larger = (one: number | undefined, other: number | undefined): number | un
 
 const hintIn = (error: { readonly [name: string]: unknown }, now: number): number | undefined => {
   const { retryAfter } = error
-  const duration = retryAfter === undefined ? undefined : toMillis(retryAfter)
+  const duration = toMillis(retryAfter)
   // A text that is not a duration may be the value of a `Retry-After` header: `120`, or a date.
   const given =
     duration ?? (typeof retryAfter === "string" ? parseRetryAfter({ "retry-after": retryAfter }, now) : undefined)
@@ -143,11 +161,10 @@ const firstOf = <A, B>(all: ReadonlyArray<A>, f: (one: A) => B | undefined): B |
 /**
  * How long an error asks clients to wait, in milliseconds: the longer of its `retryAfter` (a duration, milliseconds, or the text of a
  * `Retry-After` header) and the wait in its response headers (`headers`, `response.headers`, `$response.headers`), as errors of HTTP
- * clients have them. If the error has neither, the first of its {@link carriers} with such a wait decides. `undefined` without a wait.
+ * clients have them. If the error has no such wait, the first of its {@link carriers} with a wait decides. `undefined` without a wait.
  */
 export const hintOfError = (error: unknown, now: number): number | undefined => {
   try {
-    if (!isRecord(error)) return undefined
     const reason = aiReason(error)
     if (reason !== undefined) {
       const millis = aiHint(reason, now)
@@ -175,10 +192,13 @@ const forbids = (value: unknown): boolean => {
 
 /** Whether the response of an error says that the request must not be repeated. */
 export const forbidsRetry = (error: unknown): boolean =>
-  safely(
-    () => isRecord(error) && carriers(error).some((one) => [one, one["response"], one["$response"]].some(forbids)),
-    false
-  )
+  safely(() => carriers(error).some((one) => [one, one["response"], one["$response"]].some(forbids)), false)
+
+/** The first error of a failed call, except for rejections by other policies. */
+const errorOf = (cause: Cause.Cause<unknown>): unknown => {
+  const failed = cause.reasons.find((reason) => reason._tag === "Fail" && !isRejection(reason.error))
+  return failed?._tag === "Fail" ? failed.error : undefined
+}
 
 export const hintOf = (exit: Exit.Exit<unknown, unknown>, now: number): number | undefined => {
   if (exit._tag === "Success") {
@@ -186,8 +206,7 @@ export const hintOf = (exit: Exit.Exit<unknown, unknown>, now: number): number |
     const refused = safely(() => isResponse(value) && isFailureStatus(value.status), false)
     return refused ? hintOfResponse(value, now) : undefined
   }
-  const failed = exit.cause.reasons.find((reason) => reason._tag === "Fail" && !isRejection(reason.error))
-  return failed?._tag === "Fail" ? hintOfError(failed.error, now) : undefined
+  return hintOfError(errorOf(exit.cause), now)
 }
 
 /** How long a failed dependency asks clients to wait, in milliseconds: from the outcome, or otherwise from the error or response. */
@@ -202,17 +221,14 @@ export const hintMillis = (
 
 // ---- Overload -------------------------------------------------------------------------------------------------------
 
-const isRefusal = (status: unknown): boolean => status === 429 || status === 503
-
 const refuses = (value: unknown): boolean =>
-  isRecord(value) && (isRefusal(value["status"]) || isRefusal(value["statusCode"]))
+  isRecord(value) && (isOverloadStatus(value["status"]) || isOverloadStatus(value["statusCode"]))
 
 const isTimeout = (error: unknown): boolean =>
   isRecord(error) &&
   (error["_tag"] === "TimeoutError" || error["name"] === "TimeoutError" || error["code"] === "ETIMEDOUT")
 
 const endingOfError = (error: unknown): Ending => {
-  if (!isRecord(error)) return "Neutral"
   const all = carriers(error)
   if (all.some(isTimeout)) return "TimedOut"
   const refused = all.some((one) => [one, one["response"], one["$response"]].some(refuses))
@@ -221,8 +237,7 @@ const endingOfError = (error: unknown): Ending => {
 
 const endingOfExit = (exit: Exit.Exit<unknown, unknown>): Ending => {
   if (exit._tag === "Success") return refuses(exit.value) ? "Refused" : "Neutral"
-  const failed = exit.cause.reasons.find((reason) => reason._tag === "Fail" && !isRejection(reason.error))
-  return failed?._tag === "Fail" ? endingOfError(failed.error) : "Neutral"
+  return endingOfError(errorOf(exit.cause))
 }
 
 /** The kind of a failure for the limit of its circuit: whether the caller stopped waiting, or the dependency is overloaded. */

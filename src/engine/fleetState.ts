@@ -16,8 +16,8 @@ export interface KnownRecord {
   readonly provenance: Provenance
   /** When this process read it. */
   readonly at: number
-  /** When the store forgets it. */
-  readonly keptUntil: number
+  /** When the store forgets it. Earlier if its clock leaps forward. */
+  keptUntil: number
   /** When the state began, by the wall clock of the process that wrote it. */
   readonly since: number
 }

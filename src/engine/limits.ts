@@ -5,6 +5,13 @@ import { inTurn } from "./inTurn.ts"
 import type { LiveCircuit } from "./liveCircuit.ts"
 import type { Runtime } from "./runtime.ts"
 
+/** A call that has ended. */
+interface EndedCall {
+  readonly start: number
+  /** How much time the dependency had for the call until `now`. */
+  timeAt(now: number): number
+}
+
 /**
  * Tells the limit of a circuit how a call of the current epoch ended. The call has already left the circuit. Returns whether the outcome
  * counts for the trip, too. `hint` is how long the dependency asks clients to wait, in milliseconds.
@@ -13,21 +20,21 @@ export const limitSees = (
   runtime: Runtime,
   circuit: LiveCircuit,
   ending: Ending,
-  start: number,
+  call: EndedCall,
   hint: number,
   now: number
 ): boolean => {
   const { inFlight, limit, policy } = circuit
   if (limit === undefined) return true
-  const took = now - start
+  const took = call.timeAt(now)
   if (ending === "Success" && limit.succeededAsUsual(took, now)) return true
   // A stall of this process must not make a call late.
   const isLate = took > limit.target
-  const own = isLate ? Math.max(0, took - runtime.loop.stalledBetween(start, now)) : took
+  const own = isLate ? Math.max(0, took - runtime.loop.stalledBetween(call.start, now)) : took
   return limit.ended(ending, own, inFlight + 1, Math.min(hint, policy.maxCooldownMillis), now)
 }
 
-/** Announces the start or the end of a limit since the last announcement. Returns the effect that logs it, if any. */
+/** Announces that a limit has begun or ended, unless this was announced before. Returns the effect that logs it, if any. */
 export const limitNews = (
   runtime: Runtime,
   circuit: LiveCircuit,

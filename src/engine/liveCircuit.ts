@@ -198,7 +198,7 @@ export class LiveCircuit implements Totals {
   limitedSince: number | undefined = undefined
   /** Called when a call of a circuit with a limit leaves, so that a waiting call can begin. */
   onLeft: (() => void) | undefined = undefined
-  /** What calls with keys mean for this circuit, if it has no key. `undefined` until such a call counts. */
+  /** For a circuit without a key: the evidence from calls with keys. `undefined` until such a call counts. */
   asName: NameState | undefined = undefined
 
   constructor(group: Group, key: string | undefined) {

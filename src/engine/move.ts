@@ -19,7 +19,7 @@ export interface Moved {
   readonly counts: Transition["counts"]
 }
 
-/** A move, and an effect for the fiber of the caller, which writes the span and the log. */
+/** A move. The fiber of the caller runs `news` to write the span and the log. */
 export interface MovedNow extends Moved {
   readonly news: Effect.Effect<void> | undefined
 }

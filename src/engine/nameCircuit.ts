@@ -49,7 +49,7 @@ const stateOf = (name: LiveCircuit): NameState => {
   return name.asName
 }
 
-/** Counts a success with a key. It counts against an opening of the name. */
+/** Counts a success of a call with a key as evidence against an opening of the name. */
 export const succeeded = (registry: Registry, { circuit }: KeyedCall, slow: boolean, now: number): void => {
   const name = registry.nameOf(circuit)
   const state = stateOf(name)

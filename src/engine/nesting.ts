@@ -1,4 +1,5 @@
 import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
 import type { LiveCircuit } from "./liveCircuit.ts"
 
 /**
@@ -12,6 +13,10 @@ export interface Enclosing {
   /** Whether this call holds a permit of the circuit's current epoch. */
   readonly isCurrent: boolean
   readonly isOver: boolean
+  /** The call now waits in a queue of this process, so the dependency does not have this time. */
+  queued(): void
+  /** The call has left the queue. */
+  dequeued(): void
 }
 
 /** Whether a call of `circuit` inside `call` is part of `call`, or of a call around it. */
@@ -39,3 +44,15 @@ export const EnclosingCall: Context.Reference<Enclosing | undefined> = Context.R
   "effect-fuse/EnclosingCall",
   { defaultValue: () => undefined }
 )
+
+/** Runs a wait in a queue of this process. The circuit around it does not count this time as the dependency's. */
+export const asQueue = <A, E, R>(wait: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.withFiber((fiber) => {
+    const call = running(Context.get(fiber.context, EnclosingCall))
+    if (call === undefined) return wait
+    call.queued()
+    return Effect.onExitPrimitive(wait, () => {
+      call.dequeued()
+      return undefined
+    })
+  })

@@ -14,7 +14,8 @@ import {
   failureText,
   hintMillis,
   isOutcome,
-  type Restore
+  type Restore,
+  withoutFailure
 } from "./classify.ts"
 import { inTurn } from "./inTurn.ts"
 import { limitSees, withLimitNews } from "./limits.ts"
@@ -29,7 +30,7 @@ import { judge, judgeFailure } from "./tripping.ts"
 /** `Waiting`: not admitted yet. `Asking`: not admitted yet, the flag of the policy is running. */
 type Kind = "Waiting" | "Asking" | "Normal" | "Probe" | "Pass" | "Settled"
 
-/** Fields for probes, permits that expire, calls of a tenant, and calls that may contain other calls. Most permits do without. */
+/** Fields for probes, permits that expire, calls of a tenant, and calls that may contain other calls. Most permits do not need them. */
 export class PermitDetails {
   readonly tenant: string | undefined
   /** After how many milliseconds the permit of a caller that settles the call itself expires. 0 for calls that are effects. */
@@ -40,6 +41,10 @@ export class PermitDetails {
   /** The context of the fiber before the call began; `undefined` if calls inside this one do not see it. */
   outside: Context.Context<never> | undefined = undefined
   around: Enclosing | undefined = undefined
+  /** Since when the call waits in a queue of this process. */
+  queuedAt: number | undefined = undefined
+  /** How long it waited in queues before, in milliseconds. */
+  queuedMillis = 0
 
   constructor(tenant: string | undefined, permitMillis: number) {
     this.tenant = tenant
@@ -59,7 +64,7 @@ export class Permit implements InFlight {
   declare protected kind: Kind
   declare protected epoch: number
   declare protected readonly registry: Registry
-  declare private readonly classify: Classify | undefined
+  declare private classify: Classify | undefined
   declare protected details: PermitDetails | undefined
 
   constructor(
@@ -138,6 +143,29 @@ export class Permit implements InFlight {
     return true
   }
 
+  queued(): void {
+    this.detailed().queuedAt = this.registry.runtime.time.now()
+    if (this.circuit.runningSince !== undefined) this.circuit.runningSince.delete(this)
+  }
+
+  dequeued(): void {
+    const details = this.detailed()
+    const now = this.registry.runtime.time.now()
+    details.queuedMillis = this.queuedFor(details, now)
+    details.queuedAt = undefined
+    const isRunning = this.kind === "Normal" || this.kind === "Probe"
+    if (isRunning && this.circuit.runningSince !== undefined) this.circuit.runningSince.set(this, now)
+  }
+
+  private queuedFor({ queuedAt = Infinity, queuedMillis }: PermitDetails, now: number): number {
+    return queuedMillis + Math.max(0, now - queuedAt)
+  }
+
+  /** How much time the dependency had for the call, in milliseconds. */
+  timeAt(now: number): number {
+    return now - this.start - (this.details === undefined ? 0 : this.queuedFor(this.details, now))
+  }
+
   lapsed(): void {
     this.registry.runtime.loop.ended()
   }
@@ -195,6 +223,12 @@ export class Permit implements InFlight {
     return report === undefined ? settled : Effect.andThen(settled, report)
   }
 
+  /** {@link settle}, but a Failure is Ignored. */
+  settleWithoutFailure(exit: Exit.Exit<unknown, unknown>, restore?: Restore): Effect.Effect<void> | undefined {
+    this.classify = withoutFailure(this.classify)
+    return this.settle(exit, restore)
+  }
+
   /** {@link settle} for a caller that passes the outcome. For a Failure, `exit` may have its text and its `retryAfter`. */
   settleAs(outcome: Outcome.Outcome, exit?: Exit.Exit<unknown, unknown>): Effect.Effect<void> | undefined {
     const probe = this.kind === "Probe"
@@ -221,7 +255,7 @@ export class Permit implements InFlight {
         succeeded(this.registry, this, slow, now)
       }
       circuit.seenIn(this.epoch).recordSuccess(now, slow)
-      if (circuit.limit !== undefined) limitSees(this.registry.runtime, circuit, "Success", this.start, 0, now)
+      if (circuit.limit !== undefined) limitSees(this.registry.runtime, circuit, "Success", this, 0, now)
       if (circuit.fleetState !== undefined) this.registry.runtime.peers?.succeeded(circuit, now)
       const opening = slow ? judge(this.registry.runtime, circuit, this.epoch, now, circuit.policy.trip) : undefined
       return circuit.limit === undefined
@@ -233,7 +267,7 @@ export class Permit implements InFlight {
     const hint = hintMillis(outcome, exit, this.registry.runtime.time)
     const ending = circuit.limit === undefined ? "Neutral" : endingOf(outcome, exit)
     const isCurrent = circuit.control.value.epoch === this.epoch
-    if (ending === "TimedOut" && (probe || !isCurrent)) circuit.limit?.stoppedWaiting(now - this.start)
+    if (ending === "TimedOut" && (probe || !isCurrent)) circuit.limit?.stoppedWaiting(this.timeAt(now))
     if (outcome.scope === "name" && circuit.key !== undefined) {
       const ended = probe ? this.endProbe({ _tag: "Ignored" }) : undefined
       const opening = failedAsName(this.registry, this, outcome, slow, now, hint, detail)
@@ -248,7 +282,7 @@ export class Permit implements InFlight {
     const { runtime } = this.registry
     const isOfKey = circuit.group.governs && circuit.key !== undefined
     if (isOfKey && isLate(this)) return undefined
-    const counts = circuit.limit === undefined || limitSees(runtime, circuit, ending, this.start, hint, now)
+    const counts = circuit.limit === undefined || limitSees(runtime, circuit, ending, this, hint, now)
     let opening = isOfKey ? failed(this.registry, this, now, hint, detail, ending !== "Neutral") : undefined
     // While other calls succeed, overload lowers the limit, but does not show that the dependency is down.
     if (!counts && !opensAtOnce(outcome, hint)) return withLimitNews(runtime, circuit, now, opening)
@@ -281,7 +315,7 @@ export class Permit implements InFlight {
   /** Records the duration of the call. Returns whether the call was slow. */
   protected isSlow(now: number): boolean {
     const { circuit } = this
-    const took = now - this.start
+    const took = this.timeAt(now)
     circuit.group.durations?.record(took)
     const { slowCallMillis } = circuit.policy
     const slow =

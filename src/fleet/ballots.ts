@@ -416,7 +416,7 @@ export class Ballots implements Voting {
     ballots.sent = { epoch: cast.epoch, box: cast.box, conviction, until: sentAt + ttl, unsure: false }
     // This process may have seen in the meantime that the dependency works.
     if (conviction === 0 || (this.ballot(circuit, fleetState)?.conviction ?? 0) === 0) return Effect.void
-    return this.judging.weigh(this, circuit, fleetState, cast.epoch, tally)
+    return this.judging.weigh(this, circuit, fleetState, { epoch: cast.epoch, askedAt: sentAt }, tally)
   }
 }
 

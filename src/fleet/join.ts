@@ -43,7 +43,10 @@ export const joinFleet = (
     }
     client.isStalled = () => stall.isNow || runtime.loop.hasJustStalled
     context.isStalled = () => stall.isNow
-    client.onStep = () => lanes.begin()
+    client.onStep = (millis) => {
+      lanes.begin()
+      if (millis > 0) repair.leapt(millis)
+    }
     lanes.voting = ballots
     records.onAdopted = (fleetState) => ballots.adopted(fleetState)
     runtime.peers = {

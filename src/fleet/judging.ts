@@ -6,7 +6,7 @@ import type { LiveCircuit } from "../engine/liveCircuit.ts"
 import { nextCooldown } from "../engine/opening.ts"
 import { limits, type StoredTally } from "../store/SharedStore.ts"
 import type { FleetContext } from "./context.ts"
-import type { Records } from "./records.ts"
+import type { Fence, Records } from "./records.ts"
 
 /** How long an opening counts as failing while other processes succeed. Then it objects, until the circuit fails again. */
 const believedMillis = 5_000
@@ -34,12 +34,12 @@ export class Judging {
     this.records = records
   }
 
-  /** Judges a sum: opens the circuit for all, calls the roll, or reads the sum again later. */
+  /** Judges a sum of `fence`: opens the circuit for all, calls the roll, or reads the sum again later. */
   weigh(
     casting: Casting,
     circuit: LiveCircuit,
     fleetState: FleetState,
-    epoch: number,
+    fence: Fence,
     stored: StoredTally
   ): Effect.Effect<void> {
     const { context } = this
@@ -49,7 +49,7 @@ export class Judging {
     const now = context.now()
     const current = this.records.current(circuit, now)
     ballots.roll = 0
-    if (fleet === false || fleetState.epoch !== epoch || !mayOpen(current, now)) return Effect.void
+    if (fleet === false || fleetState.epoch !== fence.epoch || !mayOpen(current, now)) return Effect.void
     const { live } = context
     const { abstained, asked, rolled, sums, voters } = stored
     const tally = Fleet.fromSums(sums, { voters, live, abstained, asked })
@@ -61,7 +61,7 @@ export class Judging {
     if (verdict._tag !== "RollCall") ballots.resumMillis = 0
     switch (verdict._tag) {
       case "Open":
-        return this.open(casting, circuit, fleetState, epoch, current, verdict)
+        return this.open(casting, circuit, fleetState, fence, current, verdict)
       case "Young":
         casting.later(circuit, fleetState, context.spread(youngMillis))
         return Effect.void
@@ -111,7 +111,7 @@ export class Judging {
     casting: Casting,
     circuit: LiveCircuit,
     fleetState: FleetState,
-    epoch: number,
+    fenced: Fence,
     current: Circuit.Circuit,
     { agreed, detail }: Extract<Fleet.Judgement, { readonly _tag: "Open" }>
   ): Effect.Effect<void> {
@@ -132,7 +132,7 @@ export class Judging {
             return { ...opened, outage: { ...(Circuit.outage(own) ?? opened.outage), agreed } }
           },
           cause,
-          { fenced: epoch }
+          { fenced }
         )
       })
     })

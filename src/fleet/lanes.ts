@@ -8,7 +8,7 @@ import {
   type Cast,
   type CastAnswer,
   type Exchange,
-  type ExchangeDone,
+  type ExchangeAnswer,
   limits,
   type RollCall,
   type Swap,
@@ -33,7 +33,7 @@ export interface Voting {
   /** The circuit whose ballot this process owes to a roll call; `undefined` if it abstains. */
   readonly owed: (rollCall: RollCall) => LiveCircuit | undefined
   readonly sent: (circuit: LiveCircuit) => void
-  /** `sentAt` is when the cast was made for its command. */
+  /** `sentAt` is the time at which the process built the cast. */
   readonly answered: (circuit: LiveCircuit, cast: Cast, answer: CastAnswer, sentAt: number) => Effect.Effect<void>
   /** The cast was not sent, or the command failed. */
   readonly unsent: (circuit: LiveCircuit) => void
@@ -88,6 +88,9 @@ export class Lanes {
   /** Until when the store counts this process as live. */
   private livesUntil = Number.NEGATIVE_INFINITY
   private hearingLater = false
+  /** Whether the last command of each lane was late. */
+  private castsWereLate = false
+  private swapsWereLate = false
 
   constructor(context: FleetContext, hearing: Hearing) {
     this.context = context
@@ -202,7 +205,7 @@ export class Lanes {
   }
 
   private get sendCasts(): Effect.Effect<void> {
-    // A command has a deadline from the first on, which counts from when its content was decided.
+    // Even the first command has a deadline. It counts from the time at which the content was decided.
     const send = Effect.suspend(() => {
       const { context, hearing, voting } = this
       this.checkLife()
@@ -252,7 +255,7 @@ export class Lanes {
     return hearing.latest
   }
 
-  /** `decidedAt`: when the ballots of the batch were made. */
+  /** `decidedAt` is the time at which the process built the ballots. */
   private sendBatch(
     batch: ReadonlyMap<LiveCircuit, Cast>,
     heard: number,
@@ -268,17 +271,20 @@ export class Lanes {
       for (const circuit of batch.keys()) voting.sent(circuit)
       const sent = this.exchange(decidedAt, { casts: [...batch.values()], swaps: [], heard, life, digest })
       return Effect.flatMap(sent, (answer) => {
-        for (const heartbeat of heartbeats) Deferred.doneUnsafe(heartbeat, Exit.succeed(answer !== undefined))
-        if (answer === undefined) {
+        const isLate = answer?._tag === "Late"
+        if (isLate && !this.castsWereLate) {
+          // The ballots are made again at once: the store's clock has stepped, or this process was frozen.
+          this.castsWereLate = true
+          this.heartbeats.unshift(...heartbeats)
+          this.digest ??= digest
+          this.takeBack(batch)
+          return Effect.void
+        }
+        this.castsWereLate = false
+        for (const heartbeat of heartbeats) Deferred.doneUnsafe(heartbeat, Exit.succeed(answer?._tag === "Done"))
+        if (answer === undefined || isLate) {
           this.castsPausedUntil = context.now() + context.spread(pauseMillis)
-          for (const circuit of batch.keys()) {
-            voting.unsent(circuit)
-            if (!context.client.down) this.casts.add(circuit)
-          }
-          if (context.client.down) {
-            for (const circuit of this.casts) voting.unsent(circuit)
-            this.casts.clear()
-          }
+          this.takeBack(batch)
           return Effect.void
         }
         if (hearing.generation === generation) hearing.confirm(answer.life !== life || heard > answer.head ? 0 : heard)
@@ -295,6 +301,17 @@ export class Lanes {
         )
       })
     })
+  }
+
+  /** Queues the circuits of a batch again, unless the store is down. */
+  private takeBack(batch: ReadonlyMap<LiveCircuit, Cast>): void {
+    for (const circuit of batch.keys()) {
+      this.voting.unsent(circuit)
+      this.casts.add(circuit)
+    }
+    if (!this.context.client.down) return
+    for (const circuit of this.casts) this.voting.unsent(circuit)
+    this.casts.clear()
   }
 
   // ---- Swaps --------------------------------------------------------------------------------------------------------
@@ -339,7 +356,15 @@ export class Lanes {
       }
       if (swaps.length === 0) return Effect.void
       return Effect.map(this.exchange(decidedAt, { casts: [], swaps, heard: confirmed, life }), (answer) => {
-        if (answer === undefined) return this.swapsFailed(batch)
+        const isLate = answer?._tag === "Late"
+        if (isLate && !this.swapsWereLate) {
+          // The records are made again at once, for the same reasons as ballots.
+          this.swapsWereLate = true
+          this.swaps.unshift(...batch)
+          return
+        }
+        this.swapsWereLate = false
+        if (answer === undefined || isLate) return this.swapsFailed(batch)
         for (const [index, { answered }] of batch.entries()) {
           const one = answer.swaps[index]
           Deferred.doneUnsafe(
@@ -364,7 +389,7 @@ export class Lanes {
   private exchange(
     decidedAt: number,
     what: Pick<Exchange, "casts" | "swaps" | "heard" | "life" | "digest">
-  ): Effect.Effect<ExchangeDone | undefined> {
+  ): Effect.Effect<ExchangeAnswer | undefined> {
     const { context, hearing } = this
     const before = { latest: hearing.latest, missing: hearing.missing }
     const { generation } = hearing
@@ -373,7 +398,7 @@ export class Lanes {
       context.store.exchange({ voter, ttl, notAfter, floor, ...what })
     )
     const taken = Effect.map(sent, (answer) => {
-      if (answer === undefined || ttl === 0) return answer
+      if (answer?._tag !== "Done" || ttl === 0) return answer
       // At its start a process relies on the store's count: the lives of the others have not ended.
       const hasLived = this.livesUntil > Number.NEGATIVE_INFINITY
       if (hasLived && decidedAt + context.client.deadlineMillis >= this.livesUntil) context.joinedAt = context.now()

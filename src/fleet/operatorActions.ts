@@ -87,8 +87,12 @@ export class OperatorActions {
    * cooldown is over; a passed health check does not wait for that.
    */
   close(circuit: LiveCircuit, by: "HealthCheck" | "Probe"): Effect.Effect<unknown> {
+    const { client, isStalled } = this.context
+    const foundAt = this.context.now()
     const close: Next = (current, now) => {
       if (current._tag !== "Open" && current._tag !== "HalfOpen") return current
+      // This process may have been frozen since it found that.
+      if (isStalled() || client.isOld(foundAt)) return current
       // Another process may have opened it again in the meantime.
       if (by === "Probe" && Circuit.admission(current, now, circuit.policy) !== "Probe") return current
       return Circuit.close(current, now, circuit.policy)

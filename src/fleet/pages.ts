@@ -26,8 +26,9 @@ export class Pages {
   /** The circuits that the full pass has found so far; `undefined` if no full pass is running. */
   private found: Set<string> | undefined = new Set()
   private differences = 0
-  /** Whether the last read failed. */
-  isBehind = false
+  /** The number of reads in a row that failed, and the reason of the last failure. */
+  misses = 0
+  trouble = ""
 
   constructor(context: FleetContext, records: Records) {
     this.context = context
@@ -42,8 +43,12 @@ export class Pages {
       return Effect.flatMap(
         this.context.client.read((store) => store.page(this.since, limits.page)),
         (page) => {
-          this.isBehind = page === undefined || !isSound(page, this.since)
-          if (page === undefined || this.isBehind) return Effect.succeed(false)
+          if (page === undefined || !isSound(page, this.since)) {
+            this.misses++
+            this.trouble = page === undefined ? this.context.client.trouble : "the store returned an invalid page"
+            return Effect.succeed(false)
+          }
+          this.misses = 0
           // The store has lost everything or its latest writes, or dropped changes that this process has not read.
           const isAnother = this.life !== "" && page.life !== this.life
           const hasLost = isAnother || page.epoch < epoch

@@ -38,6 +38,22 @@ const attempts = 5
  */
 export type Committed = "Made" | "Overtaken" | "Same" | "Lost" | "Failed"
 
+/** Limits a transition to the epoch of a sum of ballots, and to the time in which the sum is recent. */
+export interface Fence {
+  readonly epoch: number
+  /** When the sum was asked for. */
+  readonly askedAt: number
+}
+
+/** A transition as it is written. */
+interface Decided {
+  /** The record that it replaces. */
+  readonly base: KnownRecord | undefined
+  readonly state: Circuit.Circuit
+  readonly written: Provenance
+  readonly at: number
+}
+
 /** Reads and writes the fleet's records, and adopts their states in this process. */
 export class Records {
   private readonly context: FleetContext
@@ -271,14 +287,13 @@ export class Records {
 
   /**
    * Makes a transition of the fleet: writes what `next` returns for its state. If another process wrote the record first, `next` is
-   * called again with the new state, unless the transition is `fenced`, which limits it to one epoch. `expected` if this process has
-   * already made the transition.
+   * called again with the new state, unless the transition is `fenced`. `expected` if this process has already made the transition.
    */
   commit(
     circuit: LiveCircuit,
     next: Next,
     provenance: Omit<Provenance, "process" | "policy" | "origin" | "at">,
-    how: { readonly fenced?: number; readonly expected?: boolean; readonly pace?: Pace } = {}
+    how: { readonly fenced?: Fence; readonly expected?: boolean; readonly pace?: Pace } = {}
   ): Effect.Effect<Committed> {
     const { expected = false, fenced, pace = "Now" } = how
     return Effect.suspend(() => {
@@ -319,37 +334,30 @@ export class Records {
     fleetState: FleetState,
     next: Next,
     provenance: Omit<Provenance, "process" | "policy" | "origin" | "at">,
-    how: { readonly fenced: number | undefined; readonly pace: Pace },
+    how: { readonly fenced: Fence | undefined; readonly pace: Pace },
     left: number
   ): Effect.Effect<Committed> {
     const { context, lanes } = this
     const { record } = fleetState
     return Effect.suspend(() => {
-      const base = record.known
-      const epoch = base?.epoch ?? 0
-      if (how.fenced !== undefined && epoch !== how.fenced) return Effect.succeed<Committed>("Lost")
+      if (how.fenced !== undefined && fleetState.epoch !== how.fenced.epoch) return Effect.succeed<Committed>("Lost")
       if (!lanes.takes(how.pace)) return Effect.succeed<Committed>("Failed")
-      const now = context.now()
-      const current = isByPeople(provenance.why)
-        ? Circuit.expire(base?.circuit ?? Circuit.initial, now)
-        : this.current(circuit, now)
-      const state = next(current, now)
-      if (state === current) return Effect.succeed<Committed>("Same")
-      // While the circuit is HalfOpen, a change of its leases or the end of one probe is not a decision about its state.
-      const written: Provenance = {
-        ...provenance,
-        ...(state._tag === "HalfOpen" ? { why: "CooldownOver", detail: undefined } : {}),
-        policy: this.policyOf(circuit, base, provenance.why),
-        process: context.voter,
-        at: context.runtime.time.wall()
-      }
+      if (this.decide(circuit, record.known, next, provenance) === undefined) return Effect.succeed<Committed>("Same")
       record.committing++
-      // Encoded when it is sent, because the times in a record are relative to that moment.
+      let decided: Decided | undefined
+      let dropped: Committed = "Same"
+      // Decided when it is sent: this process may have been frozen, or have learnt another record, while this swap was queued.
       const make = () => {
-        // While this swap was queued, another process may have written the record, or this process may have been frozen.
-        if (how.fenced !== undefined && ((record.known?.epoch ?? 0) !== epoch || context.isStalled())) return undefined
-        const sent: Provenance = { ...written, at: context.runtime.time.wall() }
-        return toSwap(context.idOf(circuit), epoch, state, context.now(), sent)
+        decided = undefined
+        if (how.fenced !== undefined) {
+          dropped = fleetState.epoch === how.fenced.epoch ? "Failed" : "Lost"
+          if (dropped === "Lost" || context.isStalled() || context.client.isOld(how.fenced.askedAt)) return undefined
+        }
+        dropped = "Same"
+        decided = this.decide(circuit, record.known, next, provenance)
+        if (decided === undefined) return undefined
+        const { at, base, state, written } = decided
+        return toSwap(context.idOf(circuit), base?.epoch ?? 0, state, at, written)
       }
       const swapped = Effect.ensuring(
         lanes.swap(make, how.pace),
@@ -359,8 +367,9 @@ export class Records {
       )
       return Effect.flatMap(swapped, (reply): Effect.Effect<Committed> => {
         if (reply === undefined) return Effect.succeed("Failed")
-        if (reply === "Dropped") return Effect.succeed("Lost")
+        if (reply === "Dropped" || decided === undefined) return Effect.succeed(dropped)
         const { answer, sentAt } = reply
+        const { base, state, written } = decided
         if (answer.swapped && answer.record !== undefined) {
           context.noteEpoch(answer.record.epoch)
           // The announcement of this write, or a later record, may have arrived before the answer.
@@ -368,16 +377,18 @@ export class Records {
             return Effect.succeed("Overtaken")
           }
           const at = context.now()
+          // This process may have been frozen before it read the answer. The store wrote the record before its deadline.
+          const took = Math.min(at - sentAt, context.client.deadlineMillis)
           record.lost = undefined
           record.replaced = base?.circuit
           record.known = {
             epoch: answer.record.epoch,
             origin: answer.record.epoch,
-            circuit: endingLater(state, at - sentAt),
+            circuit: endingLater(state, took),
             provenance: written,
             at,
             keptUntil: keptUntil(state, sentAt, written.why),
-            since: wallOf(state, written, now)
+            since: wallOf(state, written, decided.at)
           }
           return Effect.succeed("Made")
         }
@@ -388,6 +399,39 @@ export class Records {
         return Effect.andThen(this.learn(circuit, answer.record, sentAt), again)
       })
     })
+  }
+
+  /** Applies a transition to the state of the fleet; `undefined` if it changes nothing. */
+  private decide(
+    circuit: LiveCircuit,
+    base: KnownRecord | undefined,
+    next: Next,
+    provenance: Omit<Provenance, "process" | "policy" | "origin" | "at">
+  ): Decided | undefined {
+    const { context } = this
+    const at = context.now()
+    const current = isByPeople(provenance.why)
+      ? Circuit.expire(base?.circuit ?? Circuit.initial, at)
+      : this.current(circuit, at)
+    const state = next(current, at)
+    if (state === current) return undefined
+    // While the circuit is HalfOpen, a change of its leases or the end of one probe is not a decision about its state.
+    const written: Provenance = {
+      ...provenance,
+      ...(state._tag === "HalfOpen" ? { why: "CooldownOver", detail: undefined } : {}),
+      policy: this.policyOf(circuit, base, provenance.why),
+      process: context.voter,
+      at: context.runtime.time.wall()
+    }
+    return { base, state, written, at }
+  }
+
+  /** The store's clock has leapt forward, so it drops all records earlier. */
+  leapt(millis: number): void {
+    for (const { fleetState } of this.context.shared) {
+      const known = fleetState?.record.known
+      if (known !== undefined) known.keptUntil -= millis
+    }
   }
 
   private policyOf(circuit: LiveCircuit, base: KnownRecord | undefined, why: Circuit.Why): string | undefined {

@@ -28,6 +28,9 @@ const downMillis = 1_000
 /** How long a process that starts waits to read which circuits are open, once the store is connected. */
 const startMillis = 200
 
+/** A warning appears after this many failed reads in a row, if writes succeed meanwhile. */
+const missesReported = 3
+
 const stepMillis = 20
 
 /** How long shutdown waits for the last messages to reach the store. */
@@ -57,9 +60,13 @@ export class Repair {
   private readonly pages: Pages
   private readonly stall: StallDetector
   private readonly meter: TrafficMeter
+  /** Whether this process has ignored an announcement. */
+  private hasMissed = false
   private reported = false
   /** Whether the store reported by itself that it is not connected. */
   private away = false
+  /** Whether a warning says that reads fail although the store answers writes. */
+  private reportedReads = false
 
   constructor(of: {
     readonly context: FleetContext
@@ -91,9 +98,11 @@ export class Repair {
       const now = context.now()
       for (const circuit of context.shared)
         if (circuit.fleetState !== undefined) this.ballots.renew(circuit, circuit.fleetState)
-      const isWell = context.client.misses === 0 && !this.pages.isBehind
+      const isBehind = this.pages.misses > 0 || this.hasMissed || context.isStalled()
+      const isWell = context.client.misses === 0 && !isBehind
       if (isWell && now - synced < context.syncMillis - tick / 2) return Effect.void
       synced = now
+      this.hasMissed = false
       // A defect must not end the loop.
       return Effect.catchCause(this.sync, (cause) =>
         quietly(Effect.logError(`Circuits could not be compared with those of other processes: ${foreignText(cause)}`))
@@ -139,6 +148,11 @@ export class Repair {
       if (which === undefined) return Effect.void
       const circuit = context.registry.peek(which.name, which.key)
       if (change._tag !== "Record") return circuit === undefined ? Effect.void : this.answer(circuit, change)
+      if (context.isStalled()) {
+        // The announcement may have waited for as long as the stall lasted. The store knows how old the record is.
+        this.hasMissed = true
+        return Effect.void
+      }
       const now = context.now()
       const read = fromBody(change.body, now)
       // This process learns the result of its own write from the answer.
@@ -168,7 +182,8 @@ export class Repair {
   }
 
   private get sync(): Effect.Effect<void> {
-    return Effect.andThen(Effect.all([this.pages.read, this.exchange], { concurrency: 2 }), this.tidy)
+    const both = Effect.all([this.pages.read, this.exchange], { concurrency: 2 })
+    return Effect.andThen(both, Effect.andThen(this.reportReads, this.tidy))
   }
 
   private get exchange(): Effect.Effect<void> {
@@ -265,6 +280,25 @@ export class Repair {
     return Effect.annotateLogs(quietly(Effect.logWarning(line)), storeAnnotation, "circuits")
   }
 
+  /**
+   * A store that answers writes and fails reads is not down: this process votes, but learns nothing from other processes. The usual reason is
+   * a missing right or a missing index.
+   */
+  private get reportReads(): Effect.Effect<void> {
+    return Effect.suspend(() => {
+      const { misses, trouble } = this.pages
+      if (misses === 0 && this.reportedReads) {
+        this.reportedReads = false
+        return quietly(Effect.logInfo("The changes of other processes can be read again"))
+      }
+      const isOnlyReads = misses >= missesReported && this.context.client.misses === 0
+      if (!isOnlyReads || this.reportedReads) return Effect.void
+      this.reportedReads = true
+      const line = `The store answers, but this process cannot read the changes of other processes: ${trouble}`
+      return Effect.annotateLogs(quietly(Effect.logWarning(line)), storeAnnotation, "circuits")
+    })
+  }
+
   wentDown(): void {
     for (const circuit of this.context.registry.all()) this.ballots.copyEvidence(circuit)
   }
@@ -275,6 +309,12 @@ export class Repair {
       this.away = false
       this.context.runtime.background(quietly(Effect.logInfo("The store of the circuits answers again")))
     }
+    this.keepBack()
+  }
+
+  /** The store's clock has leapt forward, or this process was suspended. What this process saw may be old. */
+  leapt(millis: number): void {
+    this.records.leapt(millis)
     this.keepBack()
   }
 

@@ -60,6 +60,8 @@ export class Restoring {
     lost.sending = true
     const make = () => {
       const now = context.now()
+      // This process may have been frozen while the swap was queued.
+      if (now >= known.keptUntil - endingMillis) return undefined
       // The record is written now, but its state began earlier.
       const at = known.since + now - known.circuit.since
       const provenance = { ...known.provenance, at, origin: known.origin }

@@ -4,7 +4,7 @@ import * as Exit from "effect/Exit"
 import { failureText } from "../engine/classify.ts"
 import type { Time } from "../engine/time.ts"
 import { timeout } from "../engine/timeout.ts"
-import type { ExchangeAnswer, ExchangeDone, SharedStore, StoreError } from "../store/SharedStore.ts"
+import type { ExchangeAnswer, SharedStore, StoreError } from "../store/SharedStore.ts"
 
 /** How long an operation may take if the store sets no deadline. */
 const deadlineMillis = 250
@@ -15,6 +15,9 @@ const downAfterMillis = 500
 
 /** The store's clock has stepped if it is this much ahead of what was expected, or behind it. */
 const stepMillis = 1_000
+
+/** An answer that is read this much later than its deadline is old: this process did not run, and the answer waited. */
+const overdueMillis = 1_000
 
 /** Sends commands to the store with a deadline, and tracks whether it is down and what time it has. */
 export class StoreClient {
@@ -35,8 +38,11 @@ export class StoreClient {
   /** Called when the store goes down, and when it answers again. */
   onDown: () => void = () => {}
   onReturn: () => void = () => {}
-  /** Called when the store's clock has stepped: the store may have counted this process as dead. */
-  onStep: () => void = () => {}
+  /**
+   * Called with the milliseconds by which the store's clock has stepped, forward if they are positive: the store may have counted this
+   * process as dead. A step forward may also mean that this process was suspended, and its clock stood still.
+   */
+  onStep: (millis: number) => void = () => {}
   /** Whether this process is stalled: a failure during a stall does not count against the store. */
   isStalled: () => boolean = () => false
   private readonly store: SharedStore
@@ -59,7 +65,7 @@ export class StoreClient {
     const step = known === undefined ? 0 : time - known.time - (at - known.at)
     this.storeTime = { time, at }
     if (step > stepMillis) this.leaptAt = at
-    if (Math.abs(step) > stepMillis) this.onStep()
+    if (Math.abs(step) > stepMillis) this.onStep(step)
   }
 
   /** The store's present time, as this process estimates it. It may be a little late. */
@@ -67,7 +73,7 @@ export class StoreClient {
     return this.storeTime === undefined ? undefined : this.storeTime.time + (this.time.now() - this.storeTime.at)
   }
 
-  /** By the store's clock, when a command expires whose content was decided at a time of this process's clock. */
+  /** The deadline of a command by the clock of the store. `decidedAt` is by the clock of this process. */
   private notAfter(decidedAt: number): number | undefined {
     const now = this.storeNow
     return now === undefined ? undefined : now - (this.time.now() - decidedAt) + this.deadlineMillis
@@ -81,38 +87,53 @@ export class StoreClient {
   }
 
   /**
-   * An exchange that the store carries out in time or not at all; `undefined` if it failed, or if the store's time is not known. Repeated
-   * once if the store's clock has stepped.
+   * Sends an exchange with a deadline. Returns `undefined` if the exchange failed, if the store received it after the deadline, or if the
+   * store's time is not known.
    *
-   * The time begins when the content was decided, and not when it is sent: the process may be frozen in between.
+   * The deadline counts from `decidedAt`, when the content was decided, because the process may be frozen before it sends the content. A late
+   * command is not sent again, because its content may be old: the clock of this process stands still while the machine is suspended.
    */
   exchange(
     decidedAt: number,
     send: (notAfter: number | undefined) => Effect.Effect<ExchangeAnswer, StoreError>
-  ): Effect.Effect<ExchangeDone | undefined> {
-    const once = this.write(() => send(this.notAfter(decidedAt)))
-    const again = Effect.map(once, (answer) => {
-      if (answer === undefined || answer._tag === "Done") return answer
-      this.trouble = "commands reach it too late"
-      return undefined
-    })
-    const timed = Effect.flatMap(once, (answer) => {
-      if (answer === undefined || answer._tag === "Done") return Effect.succeed(answer)
-      // If this process was frozen meanwhile, the content of the command is old. Otherwise, the store's clock has stepped.
-      return this.time.now() - decidedAt > this.deadlineMillis ? Effect.succeed(undefined) : again
-    })
+  ): Effect.Effect<ExchangeAnswer | undefined> {
+    const timed = Effect.map(
+      this.write(() => send(this.notAfter(decidedAt))),
+      (answer) => {
+        if (answer?._tag === "Late") this.trouble = "commands reach it too late"
+        return answer
+      }
+    )
     return Effect.suspend(() => (this.storeTime === undefined ? Effect.succeed(undefined) : timed))
   }
 
-  /** Sends a read; `undefined` if it failed. */
+  /** Sends a read; `undefined` if it failed, or if this process was frozen before it read the answer, which is then old. */
   read<A extends { readonly time: number }>(
     operation: (store: SharedStore) => Effect.Effect<A, StoreError>
   ): Effect.Effect<A | undefined> {
-    return this.run(
-      () => operation(this.store),
-      () => {},
-      () => {}
-    )
+    return Effect.suspend(() => {
+      const began = this.time.now()
+      const answer = this.run(
+        began,
+        () => operation(this.store),
+        () => {},
+        () => {}
+      )
+      return Effect.map(answer, (one) => (this.isOverdue(began) ? undefined : one))
+    })
+  }
+
+  /** Whether the answer to a command that was sent at `began` is old if it arrives now. */
+  private isOverdue(began: number): boolean {
+    return this.time.now() - began > this.deadlineMillis + overdueMillis
+  }
+
+  /**
+   * Whether what this process concluded from an answer is old, if it sent the command at `began`: it has waited for long since then, or
+   * was frozen.
+   */
+  isOld(began: number): boolean {
+    return began <= this.leaptAt || this.time.now() - began > 2 * this.deadlineMillis + overdueMillis
   }
 
   private write<A extends { readonly time: number }>(
@@ -121,6 +142,7 @@ export class StoreClient {
     return Effect.suspend(() => {
       const began = this.time.now()
       return this.run(
+        began,
         operation,
         () => this.succeeded(),
         () => this.failed(began)
@@ -129,6 +151,7 @@ export class StoreClient {
   }
 
   private run<A extends { readonly time: number }>(
+    began: number,
     operation: () => Effect.Effect<A, StoreError>,
     succeeded: () => void,
     failed: () => void
@@ -143,7 +166,7 @@ export class StoreClient {
       onSuccess: (answer) => {
         this.answered = true
         succeeded()
-        this.noteTime(answer.time)
+        if (!this.isOverdue(began)) this.noteTime(answer.time)
         return answer
       }
     })

@@ -58,6 +58,7 @@ import { defaultOutcome } from "../engine/classify.ts"
 import { type Input, Policies } from "../policy/BreakerPolicy.ts"
 import { type BulkheadFull, isBulkheadFull } from "../shapes/BulkheadFull.ts"
 import { type CircuitOpen, isCircuitOpen } from "../shapes/CircuitOpen.ts"
+import { endedAtDeadline } from "../shapes/currentDeadline.ts"
 import * as Tenant from "../shapes/Tenant.ts"
 import { deadlineField, receiving } from "./deadlineHeaders.ts"
 import { exemptField, exemption, saysNothing } from "./exempt.ts"
@@ -203,7 +204,8 @@ export const classify = (
 ): Outcome.Outcome | Effect.Effect<Outcome.Outcome> => {
   if (exit._tag === "Success") return ofResponse(exit.value)
   const outcome = defaultOutcome(exit)
-  return outcome._tag === "Ignored" ? outcome : ofCause(exit.cause)
+  // At a deadline, the detail names the deadline. The status of the response is not known yet.
+  return outcome._tag === "Ignored" || endedAtDeadline(exit.cause) ? outcome : ofCause(exit.cause)
 }
 
 // ---- Responses ------------------------------------------------------------------------------------------------------

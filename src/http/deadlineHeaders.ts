@@ -9,7 +9,7 @@ import { type Decoded, optional, positiveMillis, structOrFlag } from "../core/fi
 import { noRetryHeader } from "../engine/classify.ts"
 import type { AnyEffect } from "../engine/timeout.ts"
 import { leftOf, until } from "../resilience/deadlines.ts"
-import { type CallDeadline, deadlineOf, isDeadlineExceeded } from "../shapes/currentDeadline.ts"
+import { type CallDeadline, deadlineOf, endedAtDeadline } from "../shapes/currentDeadline.ts"
 
 /*
  * Envoy defines these headers. Proxies and meshes that are built on Envoy set, forward and obey them. The timeout header has the remaining
@@ -23,7 +23,6 @@ export const attemptHeader = "x-envoy-attempt-count"
 
 // ---- The client -----------------------------------------------------------------------------------------------------
 
-/** The headers of a request inside a deadline. */
 export const headersOf = (deadline: CallDeadline, fiber: Fiber.Fiber<unknown, unknown>): Record<string, string> => {
   const left = leftOf(deadline, fiber)
   return {
@@ -90,6 +89,6 @@ export const receiving =
           )
         )
         const run = until(app, millis === undefined ? Infinity : Math.min(millis, max), { attempt, shared })
-        return Effect.catch(run, (error) => (isDeadlineExceeded(error) ? Effect.sync(exceeded) : Effect.fail(error)))
+        return Effect.catchCauseIf(run, endedAtDeadline, () => Effect.sync(exceeded))
       })
     )

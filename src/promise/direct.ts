@@ -23,9 +23,13 @@ import type { Signal } from "./types.ts"
  *
  * If a breaker has only a circuit, a timeout, a fallback and predicates, most of its calls need no effect: the circuit is Closed and
  * admits the call, or it is Open or HalfOpen and rejects the call or admits it as a probe. Such a call finds its circuit, begins, calls the
- * function, and settles when the promise of the function settles. All other calls are effects (see `PlainBreaker`): calls during a ramp or
- * an override, calls whose policy has dependencies or an `enabled` function, and probes that are logged or need a lease of the fleet. Both
- * kinds use the same circuits and the same `Permit`. An effect runs here only at the end of a call, if the circuit trips or something is
+ * function, and settles when the promise of the function settles. All other calls are effects (see `PlainBreaker`):
+ *
+ * - calls during a ramp or an override,
+ * - calls with a policy that has dependencies or an `enabled` function,
+ * - probes that write a log line or need a lease of the fleet.
+ *
+ * Both kinds use the same circuits and the same `Permit`. An effect runs here only at the end of a call, if the circuit trips or something is
  * logged.
  */
 

@@ -278,5 +278,4 @@ export const storeFields = {
   log: optional(functionField)
 }
 
-/** The fields of `createBreaker`, `wrap` and `protect`, which can make a store. */
 export const breakerFields = { name: optional(text), ...storeFields, ...protectionFields }

@@ -4,6 +4,7 @@ import type * as Scope from "effect/Scope"
 import { layerShared } from "../breaker/BreakerStore.ts"
 import { connecting, type Session } from "../connection/connecting.ts"
 import { ofOwnClient } from "../connection/judge.ts"
+import { foreignMessage } from "../core/foreign.ts"
 import { connect, load, type Package, whenEnded } from "../redis/client.ts"
 import { longestCircuit, redisStore } from "../redis/store.ts"
 import { ConfigurationError } from "./errors.ts"
@@ -19,7 +20,7 @@ const loaded = async (): Promise<Package> => {
   try {
     return await load()
   } catch (cause) {
-    const error = new ConfigurationError("redis: the package redis is not installed")
+    const error = new ConfigurationError(`redis: ${foreignMessage(cause)}`)
     error.cause = cause
     throw error
   }

@@ -30,7 +30,6 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import type * as PersistedQueue from "effect/persistence/PersistedQueue"
-import * as Random from "effect/Random"
 import type { BreakerStore } from "../breaker/BreakerStore.ts"
 import type { ProtectOptions } from "../breaker/CircuitBreaker.ts"
 import { keyOrFunction } from "../breaker/options.ts"
@@ -44,12 +43,10 @@ import {
   field,
   functionField,
   optional,
-  positiveMillis,
-  refused,
-  shareOrZero,
   textOrEmpty
 } from "../core/fields.ts"
 import type { AnyEffect } from "../engine/timeout.ts"
+import { boundsFields, delayBounds } from "../resilience/delayBounds.ts"
 import { inLine, type Patience, untilItMayPass, untilPasses, waitMillis, wasNotMade } from "../resilience/waiting.ts"
 import type { CircuitOpen } from "../shapes/CircuitOpen.ts"
 
@@ -80,27 +77,18 @@ export interface HandBackOptions<out A, out E = never, out R = never> extends De
   readonly release: (delay: Duration.Duration, rejection: CircuitOpen) => Effect.Effect<A, E, R>
 }
 
-const delayFields = {
-  minDelay: optional(positiveMillis),
-  maxDelay: optional(positiveMillis),
-  jitter: optional(shareOrZero)
-}
-
 /** Computes the delay of a returned job. `times` is the number of earlier returns, if known. Each earlier return doubles the delay. */
 type DelayOf = (rejection: CircuitOpen, times?: number) => Effect.Effect<Duration.Duration>
 
-const delaying = (operation: string, delays: Decoded<typeof delayFields>): DelayOf => {
-  const { jitter = 0.2, maxDelay: max = 300_000, minDelay: min = Math.min(1_000, max) } = delays
-  if (max < min) throw refused(operation, "maxDelay", `expected at least minDelay (${min} ms), got ${max} ms`)
-  return ({ retryAfter }, times = 0) => {
-    const millis = Math.min(max, Math.max(min * 2 ** times, Duration.toMillis(retryAfter)))
-    return Effect.map(Random.next, (random) => Duration.millis(Math.ceil(millis * (1 + jitter * random))))
-  }
+const delaying = (operation: string, delays: Decoded<typeof boundsFields>): DelayOf => {
+  const { apply, min } = delayBounds(operation, delays, 300_000)
+  return ({ retryAfter }, times = 0) =>
+    Effect.map(apply(Math.max(min * 2 ** times, Duration.toMillis(retryAfter))), Duration.millis)
 }
 
 type Release = (delay: Duration.Duration, rejection: CircuitOpen) => AnyEffect
 
-const handBackFields = { ...delayFields, release: functionField as Field<Release> }
+const handBackFields = { ...boundsFields, release: functionField as Field<Release> }
 
 const handingBack = (operation: string, { release, ...delays }: Decoded<typeof handBackFields>) => {
   const delayOf = delaying(operation, delays)
@@ -180,7 +168,7 @@ export interface TakeOptions<in Job, in A, in E, out R = never> extends Omit<Pro
   readonly key?: string | ((job: Job) => string | undefined) | undefined
 }
 
-const takeFields = { ...subjectFields, ...delayFields, key: optional(keyOrFunction) } satisfies FieldsOf<
+const takeFields = { ...subjectFields, ...boundsFields, key: optional(keyOrFunction) } satisfies FieldsOf<
   TakeOptions<never, never, never>
 >
 
@@ -291,7 +279,7 @@ const takeKeyed = (queue: Queue, { delayOf, f, of }: Taking, keyOf: (job: unknow
   return taken
 }
 
-/** The longest wait between giving back a job and claiming the next job, which may have another circuit. */
+/** The longest wait after a worker has given back a job. The next job may have another circuit. */
 const givenBackMillis = 1_000
 
 /**
@@ -300,11 +288,11 @@ const givenBackMillis = 1_000
  *
  * - With one circuit for all jobs, workers take no job while it is open. After the circuit closes, workers continue in waves, the oldest
  *   first: 4 workers at once, then 8, 16 and so on, every 100 milliseconds. If the circuit opens after a worker has claimed a job, or
- *   another circuit inside the job rejects a call, the job is given back unchanged.
- * - With a `key` that is a function of the job, jobs of other circuits continue. A job that is rejected at its first attempt is offered
- *   again with a delay, and the claimed copy completes. The new id ends with the number of offers (`~1`), and the delay doubles each time,
- *   up to `maxDelay`. A job that has already failed keeps its attempts, and is given back unchanged. A `key` that throws or returns no
- *   string is a defect, which costs the job an attempt.
+ *   another circuit inside the job rejects a call, the worker gives the job back unchanged.
+ * - With a `key` that is a function of the job, jobs of other circuits continue. If the circuit rejects a job at its first attempt,
+ *   the worker offers the job again with a delay, and completes the claimed copy. The new id ends with the number of offers (`~1`), and the
+ *   delay doubles each time, up to `maxDelay`. A job that has already failed keeps its attempts: the worker gives it back unchanged. A `key`
+ *   that throws or returns no string is a defect, and costs the job an attempt.
  *
  * It runs one job, and fails if the job fails. For a worker, use `Effect.retry(Effect.forever(take), Schedule.spaced("1 second"))`.
  *

@@ -3,6 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Redis from "effect/persistence/Redis"
 import type * as Scope from "effect/Scope"
+import { exportsOf, packageError } from "../core/optionalPackage.ts"
 
 export type Package = typeof import("redis")
 
@@ -13,9 +14,9 @@ export type Package = typeof import("redis")
 export const load = async (): Promise<Package> => {
   let found: Package
   try {
-    found = await import("redis")
+    found = exportsOf(await import("redis"), "createClient")
   } catch (cause) {
-    throw new Error("the package redis is not installed", { cause })
+    throw packageError("redis", cause)
   }
   if (typeof found.createClient !== "function") throw new Error("the package redis does not run in browsers")
   return found

@@ -26,8 +26,8 @@ export const keys = [
   "digests"
 ] as const
 
-// Scripts use no clock but that of the server. Numbers below 2^53 go to commands and answers unchanged. In a text they must be
-// written in full, because Lua would round them.
+// Scripts use only the clock of the server. Commands and answers keep numbers below 2^53 unchanged. Scripts write numbers into texts with
+// `full`, because Lua would round them.
 export const common = `
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)

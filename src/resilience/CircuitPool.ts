@@ -366,7 +366,7 @@ export interface MemberInspection {
   readonly latency: Duration.Duration | undefined
   /**
    * How much longer the pool leaves the member out because it is much slower than the others; `undefined` if it is not left out. Zero means
-   * that the next call may try it. The pool does call a member that is left out while too few other circuits let calls through.
+   * that the next call may try it. While too few other circuits let calls through, the pool calls even members that it leaves out.
    */
   readonly leftOut: Duration.Duration | undefined
   readonly circuit: Inspection

@@ -26,7 +26,8 @@ import type * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
-import { decodeArgument, positiveMillis } from "../core/fields.ts"
+import { decodeArgument, field, millisWhere } from "../core/fields.ts"
+import { expectedDuration } from "../core/millis.ts"
 import { deadlineOf, isDeadlineExceeded as isExceeded } from "../shapes/currentDeadline.ts"
 import { leftOf, until } from "./deadlines.ts"
 
@@ -38,9 +39,19 @@ import { leftOf, until } from "./deadlines.ts"
  */
 export const isDeadlineExceeded = (error: unknown): error is Cause.TimeoutError => isExceeded(error)
 
+/** Negative if the time is already over. */
+const computedMillis = field(
+  expectedDuration.any,
+  millisWhere(() => true)
+)
+
 /**
  * Sets a deadline for an effect and all calls inside it. At the deadline, the effect is interrupted and fails with Effect's `TimeoutError`.
- * If deadlines are nested, the earliest applies. Throws a `RangeError` unless the duration is above 0.
+ * If deadlines are nested, the earliest applies.
+ *
+ * The duration may be computed, for example from the time when a job was enqueued. If it is zero or negative, the effect does not run, and
+ * fails at once. An infinite duration, such as that of {@link remaining}, sets no deadline. Throws a `RangeError` if the value is not a
+ * duration.
  *
  * @category combinators
  */
@@ -48,7 +59,7 @@ export const within: {
   (duration: Duration.Input): <A, E, R>(self: Effect.Effect<A, E, R>) => Effect.Effect<A, E | Cause.TimeoutError, R>
   <A, E, R>(self: Effect.Effect<A, E, R>, duration: Duration.Input): Effect.Effect<A, E | Cause.TimeoutError, R>
 } = dual(2, <A, E, R>(self: Effect.Effect<A, E, R>, duration: Duration.Input) =>
-  until(self, decodeArgument("Deadline.within", "duration", positiveMillis, duration))
+  until(self, decodeArgument("Deadline.within", "duration", computedMillis, duration))
 )
 
 /**

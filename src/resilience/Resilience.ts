@@ -266,14 +266,14 @@ export interface HedgeOptions {
 }
 
 /**
- * Starts another copy of a call that takes too long. The result is the first success, and the other copies are interrupted, which a breaker
- * inside ignores. Inside a hedge, `CircuitPool.call` calls another member for each copy.
+ * Starts another copy of a call that takes too long. The first success is the result and interrupts the other copies. A breaker inside the
+ * hedge ignores interrupted copies. Inside a hedge, `CircuitPool.call` calls another member for each copy.
  *
  * It helps against slow calls, not against errors. A failed copy is not repeated, and its failure becomes the result only if no other copy
  * is running. Use it only for calls that may be made twice.
  *
- * Create it once, as a constant, for similar calls: a hedge with a percentile measures the durations of all calls that it is applied to. An
- * interrupted copy counts with the time until the interruption.
+ * Create one hedge as a constant, and use it only for similar calls: a hedge with a percentile measures the durations of all its calls. For
+ * an interrupted copy, it counts the time until the interruption.
  *
  * @category policies
  */
@@ -395,7 +395,7 @@ export const standard = <const O extends StandardOptions = Record<never, never>>
   const decoded = decodeOptions(operation, standardFields, options)
   const { breaker = {}, bulkhead = false, fallback, retry = {}, timeout = 10_000 } = decoded
   const of = toSubject(operation, name, breaker, "breaker")
-  // If the retries use the budget of this circuit, the breaker counts the successes, which costs less.
+  // If the retries use the budget of this circuit, the breaker counts the successes. This costs less than a count outside the breaker.
   const earns = retry !== false && retry.budget === undefined
   const parts: ReadonlyArray<Any | false> = [
     timeout !== false && timingOut(timeout),

@@ -2,18 +2,19 @@
  * How a pool with `choose: "fastest"` compares its members.
  *
  * Score: the pool draws two random members, and calls the member with the lower score, latency x (calls in flight + 1) / weight. The latency
- * is an exponentially weighted moving average. It rises faster than it falls (0.3 and 0.1 for each call), so that a member that becomes slow
- * soon receives fewer calls. A failed call counts as the wait that the dependency asked for, or as ten times the median latency of the pool,
- * so that a member that fails fast does not attract calls. An interrupted call only gives a minimum duration: it never lowers the latency.
+ * is an exponentially weighted moving average. It rises faster than it falls (0.3 and 0.1 for each call): a member that becomes slow
+ * soon receives fewer calls. A failed call counts as the wait that the dependency asked for, or as ten times the median latency of the pool.
+ * Otherwise, fast failures would attract calls. An interrupted call only gives a minimum duration, so it never lowers the latency.
  *
  * Fading: a member without calls would keep its last latency forever. Therefore its score fades with the time (10 seconds) or with the calls
- * of the pool (200), whichever is slower. The pool tries a slow member again from time to time, with at most about 1 of 200 calls at any rate.
+ * of the pool (200), whichever is slower. So the pool sometimes tries a slow member again, with at most about 1 of 200 calls.
  *
- * Leaving out: with the score alone, a member that is n times slower would receive about 1 of 2 n^2 calls, which is 5 % for n = 3. Therefore
- * the pool leaves a member out if it is much slower than the others: its latency, and more than half of its recent calls, are at least 3 times
- * and at least 50 milliseconds above the median of the pool. Seven late calls in a row leave a member out; single late calls do not. After 10
- * seconds and 200 calls of the pool, one call tries the member. If that call is on time, the member is back, but the next late call leaves it
- * out again. If the call is late or fails, the pool leaves the member out again. At most half of the members are left out.
+ * Leaving out: with the score alone, a member that is n times slower would receive about 1 of 2 n^2 calls (5 % for n = 3). Therefore the
+ * pool leaves out a member that is much slower than the others. This applies to a member if its latency and more than half of its recent
+ * calls are at least 3 times the median of the pool, and at least 50 milliseconds above the median. Seven late calls in a row leave a
+ * member out; single late calls do not. After 10 seconds and 200 calls of the pool, one call tries the member. If that call is on time, the
+ * member is back, but the next late call leaves it out again. If the call is late or fails, the pool leaves the member out again. At most
+ * half of the members are left out.
  */
 
 const riseShare = 0.3

@@ -8,7 +8,10 @@ import { type CallDeadline, CurrentDeadline, DeadlineExceeded, deadlineOf } from
 
 type AnyFiber = Fiber.Fiber<unknown, unknown>
 
-const text = (millis: number): string => `'${Duration.format(Duration.millis(millis))}'`
+/** In whole milliseconds, at least 1, so that the text does not have nanoseconds. */
+const text = (millis: number): string => `'${Duration.format(Duration.millis(Math.max(1, Math.round(millis))))}'`
+
+const isOver = "The deadline is over"
 
 /** The remaining time in milliseconds: at least 0, and `Infinity` without a limit. */
 export const leftOf = ({ until }: CallDeadline, fiber: AnyFiber): number =>
@@ -34,7 +37,7 @@ export const until = <A, E, R>(
     const run = Effect.provideService(self, CurrentDeadline, { until, attempt, shared })
     if (until === Infinity) return run
     const left = Math.max(0, until - now)
-    const late = () => Effect.fail(new DeadlineExceeded(`The deadline of ${text(left)} is over`))
+    const late = () => Effect.fail(new DeadlineExceeded(left === 0 ? isOver : `The deadline of ${text(left)} is over`))
     return left === 0 ? late() : timeoutOrElse(run, left, late)
   })
 
@@ -47,7 +50,9 @@ export const makeTimeoutWithin = (millis: number) =>
     if (left >= millis) return undefined
     const late = (): AnyEffect =>
       Effect.fail(
-        new DeadlineExceeded(`The deadline of the caller left ${text(left)} of the timeout of ${text(millis)}`)
+        new DeadlineExceeded(
+          left === 0 ? isOver : `Operation timed out after ${text(left)}, at the deadline of the caller`
+        )
       )
     return left === 0 ? late() : timeoutOrElse(self, left, late)
   })

@@ -22,7 +22,7 @@ const members = (minimum: 0 | 1) =>
   )
 
 export const membersField = members(1)
-/** The result of a lookup, which may be empty. */
+/** The result of a lookup. It may be empty. */
 export const discoveredField = members(0)
 
 export const weightField = field(
@@ -30,7 +30,6 @@ export const weightField = field(
   numberWhere((n) => n > 0 && n < Infinity)
 )
 
-/** An object from the names of members to weights. */
 export const weightsField: Field<Readonly<Record<string, number>>> = {
   optional: false,
   decode: (input, path, problems) => {

@@ -80,7 +80,7 @@ export const isPipeline = (value: unknown): value is Any => typeof value === "fu
 
 type Apply = (self: Effect.Effect<unknown, unknown>) => Effect.Effect<unknown, unknown>
 
-/** Builds a pipeline. TypeScript cannot derive the type of the pipeline from `apply`, so the caller chooses `P`. */
+/** Builds a pipeline. TypeScript cannot derive the type of the pipeline from `apply`, so the caller chooses `P`, and the cast sets it. */
 export const makePipeline = <P extends Any>(parts: ReadonlyArray<string>, apply: Apply): P =>
   Object.assign((self: Effect.Effect<unknown, unknown>) => apply(self), {
     [PipelineTypeId]: undefined,

@@ -65,9 +65,9 @@ class PoolCall {
   declare private readonly copies: Copies | undefined
   /** When the call began, or was last rejected. */
   declare private now: number
-  /** The members whose circuits have rejected this call; `undefined` for none. */
+  /** The members whose circuits have rejected this call; `undefined` before the first rejection. */
   declare private tried: Array<Member> | undefined
-  // The state of the call to `member`. If that call has begun, it is the last one: the pool does not repeat it with another member.
+  // The state of the call to `member`. If that call has begun, the pool does not call another member.
   declare private member: Member
   declare private began: boolean
   declare private trial: boolean

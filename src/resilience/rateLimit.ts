@@ -1,6 +1,7 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { count, decodeArgument, decodeOptions, field, optional, positiveMillis, text, word } from "../core/fields.ts"
+import { asQueue } from "../engine/nesting.ts"
 import type { AnyEffect } from "../engine/timeout.ts"
 
 interface Consumer {
@@ -27,6 +28,11 @@ export const limiting = (operation: string, limiter: unknown, options: object): 
   const given = decodeArgument(operation, "limiter", limiterField, limiter)
   const checked = decodeOptions(operation, rateLimitFields, options)
   const found = Effect.isEffect(given) ? given : Effect.succeed(given)
-  const consumed = Effect.flatMap(found, (limiter) => limiter.consume(checked))
-  return (self) => Effect.flatMap(consumed, ({ delay }) => (Duration.isZero(delay) ? self : Effect.delay(self, delay)))
+  const admitted = Effect.flatMap(found, (limiter) =>
+    Effect.flatMap(limiter.consume(checked), ({ delay }) =>
+      Duration.isZero(delay) ? Effect.void : Effect.sleep(delay)
+    )
+  )
+  const waited = asQueue(admitted)
+  return (self) => Effect.andThen(waited, self)
 }

@@ -131,8 +131,8 @@ export const earning = <A, E, R>(of: BudgetOf, self: Effect.Effect<A, E, R>): Ef
   )
 
 /**
- * {@link guard} for a call whose retries use the budget of its own circuit: it also adds the success of the call to the budget. It costs less
- * than `earning` around the retry, and counts the same, as a call with retries succeeds at most once.
+ * {@link guard} for a call whose retries use the budget of its own circuit: it also adds the success of the call to the budget. This costs less
+ * than `earning` around the retry. The counts are equal, because a call with retries succeeds at most once.
  */
 export const guardEarning = (self: AnyEffect, of: Subject): AnyEffect =>
   Effect.withFiber((fiber) => {

@@ -1,6 +1,8 @@
+import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Semaphore from "effect/Semaphore"
 import { count, countOrZero, type Decoded, type Field, optional, struct, text } from "../core/fields.ts"
+import { type Enclosing, EnclosingCall, running } from "../engine/nesting.ts"
 import * as BulkheadFull from "../shapes/BulkheadFull.ts"
 
 export const TypeId: unique symbol = Symbol.for("effect-fuse/Bulkhead")
@@ -23,8 +25,10 @@ export class Slots {
 
   limit<A, E, R>(self: Effect.Effect<A, E, R>): Effect.Effect<A, E | BulkheadFull.BulkheadFull, R> {
     const run = this.semaphore.withPermit(self)
-    return Effect.suspend(() => {
+    return Effect.withFiber((fiber) => {
       let entered = false
+      /** The call of a circuit that waits for a slot. */
+      let waiting: Enclosing | undefined
       // The finalizer is registered first, so that an interruption between the two cannot leak a slot.
       return Effect.onExitPrimitive(
         Effect.suspend((): Effect.Effect<A, E | BulkheadFull.BulkheadFull, R> => {
@@ -33,12 +37,25 @@ export class Slots {
             const { concurrency, name, queue } = this
             return Effect.fail(BulkheadFull.make({ bulkhead: name, concurrency, queue }))
           }
+          const waits = this.inside >= this.concurrency
           entered = true
           this.inside++
-          return run
+          // The wait is not the slowness of the dependency, so the circuit around the bulkhead must know it.
+          const call = waits ? running(Context.get(fiber.context, EnclosingCall)) : undefined
+          if (call === undefined) return run
+          call.queued()
+          waiting = call
+          return this.semaphore.withPermit(
+            Effect.suspend(() => {
+              call.dequeued()
+              waiting = undefined
+              return self
+            })
+          )
         }),
         () => {
           if (entered) this.inside--
+          waiting?.dequeued()
           return undefined
         }
       )

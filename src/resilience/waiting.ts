@@ -69,18 +69,33 @@ export const inLine = (open: Rejecting, millis: number, patience: Patience): Eff
     return line.turn(position.ticket, patience.millis)
   })
 
-/**
- * Waits for a turn in the line of a circuit even if the circuit lets calls through now, so that callers that return at the same time
- * continue in waves. Returns at once if the circuit rejects calls for longer than `patience` lasts.
- */
-export const inTurn = (at: Rejecting, patience: Patience): Effect.Effect<void> =>
+/** Whether this store has the circuit that rejected the call. A rejection may come from another store or process. */
+export const isKnown = ({ circuit, key }: Rejecting): Effect.Effect<boolean> =>
   Effect.withFiber((fiber) => {
     const store = Context.getOption(fiber.context, BreakerStore)
-    const circuit = store._tag === "None" ? undefined : store.value.peek(at.circuit, at.key)
-    if (store._tag === "None" || circuit === undefined) return Effect.void
-    const answered = answer(store.value, circuit, store.value.runtime.time.now())
+    return Effect.succeed(store._tag === "Some" && store.value.peek(circuit, key) !== undefined)
+  })
+
+/**
+ * Waits for a turn in the line of a circuit even if the circuit lets calls through now, so that callers that return at the same time
+ * continue in waves. Returns at once if the circuit rejects calls for longer than `patience` lasts, or if there is no such circuit. With
+ * `wasKnown`, makes the circuit, because after a restart the store does not have it yet.
+ */
+export const inTurn = (
+  { circuit: name, key, wasKnown = false }: Rejecting & { readonly wasKnown?: boolean | undefined },
+  patience: Patience
+): Effect.Effect<void> =>
+  Effect.withFiber((fiber) => {
+    const store = Context.getOption(fiber.context, BreakerStore)
+    if (store._tag === "None") return Effect.void
+    const registry = store.value
+    const circuit = wasKnown
+      ? registry.own(name, key, registry.callerOf(fiber.context).policies)
+      : registry.peek(name, key)
+    if (circuit === undefined) return Effect.void
+    const answered = answer(registry, circuit, registry.runtime.time.now())
     if (answered._tag === "Pass" || (answered._tag === "Reject" && answered.wait > patience.millis)) return Effect.void
-    const line = lineAt(store.value, circuit)
+    const line = lineAt(registry, circuit)
     if (line === undefined) return Effect.void
     const position = { line, ticket: line.nextTicket() }
     patience.position = position

@@ -237,6 +237,10 @@ const standardFields = {
   retry: optional(orFalse(retryField))
 } satisfies FieldsOf<StandardOptions<Rpc.Any>>
 
+/** Adds to the condition of the caller that the server does not forbid a retry. */
+const permitting = (mayRetry: ((error: unknown) => boolean) | undefined) =>
+  mayRetry === undefined ? isTransient : (error: unknown) => !forbidsRetry(error) && mayRetry(error)
+
 type TimeoutOf<O> = O extends { readonly timeout: false } ? never : Cause.TimeoutError
 
 /**
@@ -292,14 +296,7 @@ export const standard: {
     }
     const repeatable: ReadonlySet<string> = new Set(idempotent)
     const timed = limit === false ? identity<AnyEffect> : timeout(limit)
-    const mayRetry = retry === false ? undefined : retry.while
-    const again =
-      retry === false
-        ? undefined
-        : retrying({
-            ...retry,
-            while: mayRetry === undefined ? isTransient : (error: unknown) => !forbidsRetry(error) && mayRetry(error)
-          })
+    const again = retry === false ? undefined : retrying({ ...retry, while: permitting(retry.while) })
     const all = circuits.deadline === true ? counting : identity<AnyEffect>
     return protecting(
       self,

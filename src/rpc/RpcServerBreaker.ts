@@ -51,7 +51,7 @@ import type { AnyEffect } from "../engine/timeout.ts"
 import { attemptHeader, deadlineField, defaultMaxMillis, numberIn, timeoutHeader } from "../http/deadlineHeaders.ts"
 import type * as BreakerPolicy from "../policy/BreakerPolicy.ts"
 import { until } from "../resilience/deadlines.ts"
-import { isDeadlineExceeded } from "../shapes/currentDeadline.ts"
+import { endedAtDeadline, isDeadlineExceeded } from "../shapes/currentDeadline.ts"
 import { keeping } from "./kept.ts"
 import { subjectFields, subjectsOf } from "./subjects.ts"
 import { deadlineExceeded, isRejected, type ServerRejection, ServiceUnavailable, unavailable } from "./unavailable.ts"
@@ -229,14 +229,16 @@ const guarding = (
       : guard(handler, subjectOf({ procedure: rpc._tag, payload, headers }))
 }
 
-/** Answers with {@link ServiceUnavailable} if a call was rejected, or has not ended at its deadline. */
+/** Answers with {@link ServiceUnavailable} if a call was rejected, or if a deadline has ended it. */
 const answering = (deadline: Decoded<typeof ownFields>["deadline"], around: Around): Around => {
   const isDeclared = declaring()
   const answered = (handler: AnyEffect, { rpc }: Received, hasGivenUp: () => boolean) =>
     Effect.catchCause(handler, (cause) => {
+      const isSent = (error: unknown) => !Cause.hasDies(cause) && isDeclared(rpc, error)
       const rejected = rejectionIn(cause)
-      if (rejected === undefined || (!Cause.hasDies(cause) && isDeclared(rpc, rejected))) return Effect.failCause(cause)
-      return Effect.fail(unavailable(rejected, hasGivenUp()))
+      if (rejected !== undefined && !isSent(rejected)) return Effect.fail(unavailable(rejected, hasGivenUp()))
+      if (endedAtDeadline(cause) && !isSent(Cause.squash(cause))) return Effect.fail(deadlineExceeded(hasGivenUp()))
+      return Effect.failCause(cause)
     })
   if (deadline === undefined || deadline === false) {
     return (handler, call) => answered(around(handler, call), call, () => false)

@@ -17,9 +17,7 @@ const ofUnavailable = ({ reason }: ServiceUnavailable): Outcome.Outcome =>
 
 /** Classifies the error of an `HttpClient` as `HttpClientBreaker` does. The circuit itself reads the `Retry-After` of such an error. */
 const ofTransport = ({ reason }: RpcClientError): Outcome.Outcome => {
-  if (reason._tag !== "HttpError" || !isRecord(reason.cause) || typeof reason.cause["_tag"] !== "string") {
-    return plainFailure
-  }
+  if (reason._tag !== "HttpError" || !isRecord(reason.cause)) return plainFailure
   // The cause is a reason of `HttpClient`, but its type is `unknown`. For a foreign cause, the default outcome is a Failure.
   const error = new HttpClientError.HttpClientError({ reason: reason.cause as never })
   return defaultOutcome(Exit.fail(error))

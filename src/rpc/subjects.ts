@@ -16,10 +16,12 @@ export const subjectsOf = <Call>(
   { classify, key, policy }: Decoded<typeof subjectFields>,
   usual: Classify
 ): ((call: Call) => Subject) => {
-  const given = { key: typeof key === "function" ? undefined : key, policy, classify: classify ?? usual }
+  const given = { policy, classify: classify ?? usual }
   // Only a custom classifier may return an effect.
   const subject = { ...toSubject(operation, name, given), waits: classify !== undefined }
-  return typeof key === "function"
-    ? (call) => ({ ...subject, key: decodeArgument(operation, "key", optional(textOrEmpty), key(call)) })
-    : () => subject
+  if (typeof key === "function") {
+    return (call) => ({ ...subject, key: decodeArgument(operation, "key", optional(textOrEmpty), key(call)) })
+  }
+  const fixed = { ...subject, key }
+  return () => fixed
 }

@@ -44,7 +44,8 @@ export class ServiceUnavailable extends Schema.TaggedError<ServiceUnavailable>()
     const wait = this.retryAfter === undefined ? "" : `, retry after ${Duration.format(this.retryAfter)}`
     if (this.reason === "DeadlineExceeded") return `The service did not answer before the deadline${wait}`
     const what = this.reason === "CircuitOpen" ? "circuit" : "bulkhead"
-    return `${printable(`The service is unavailable: its ${what} ${JSON.stringify(cut(this.service ?? "", maxName))} rejects calls`)}${wait}`
+    const name = this.service === undefined ? "" : ` ${JSON.stringify(cut(this.service, maxName))}`
+    return `${printable(`The service is unavailable: its ${what}${name} rejects calls`)}${wait}`
   }
 }
 

@@ -40,3 +40,15 @@ export class DeadlineExceeded extends Cause.TimeoutError {
 
 export const isDeadlineExceeded = (error: unknown): error is DeadlineExceeded =>
   Cause.isTimeoutError(error) && ExceededId in error
+
+/**
+ * Whether a deadline ended an effect: the error of the deadline is the only error in its cause. It may be a defect, because a handler whose
+ * type allows no `TimeoutError` uses `Effect.orDie`.
+ */
+export const endedAtDeadline = ({ reasons }: Cause.Cause<unknown>): boolean => {
+  const errors = reasons.filter((reason) => reason._tag !== "Interrupt")
+  return (
+    errors.length > 0 &&
+    errors.every((reason) => isDeadlineExceeded(reason._tag === "Die" ? reason.defect : reason.error))
+  )
+}

@@ -45,7 +45,7 @@ const page = {
 
 export interface Bar {
   readonly answered: number
-  /** The slow calls, which also count in `answered`. Default: 0. */
+  /** The slow calls. `answered` includes them. Default: 0. */
   readonly slow?: number
   readonly failed: number
   readonly rejected: number
@@ -225,7 +225,7 @@ const shown = ({ rows, shaded }: Chart): ReadonlyArray<ChartKind> => {
   return (Object.keys(kinds) as Array<ChartKind>).filter((kind) => found.has(kind))
 }
 
-/** The approximate widths of a character of text and of a character of a name. */
+/** The approximate width of a character, in pixels: first in a text, then in a name. */
 const pixels = 6.3
 const namePixels = 8.6
 
@@ -270,7 +270,7 @@ const scaleOf = ({ rows }: Chart): Scale => {
   return { most: Math.ceil(top / step) * step, step, cut }
 }
 
-/** The approximate lengths of a line of text and of a line of the title in characters, at the usual width. */
+/** How many characters fit into a line at the usual width, approximately: first in a text, then in the title. */
 const lineLength = 145
 const titleLength = 88
 

@@ -80,7 +80,10 @@ const playOne = (
     }
     const { ends, endOf } = schedule(calls, timeout)
     let next = 0
-    /** Ends the calls that are over at `time`. Skips calls from the index `before` on, which are not admitted yet: a call with the duration 0 must not end before its start. */
+    /**
+     * Ends the calls that are over at `time`. Calls from the index `before` on are not admitted yet, so they do not end: a call with the
+     * duration 0 must not end before its start.
+     */
     const endUntil = (time: number, before: number): void => {
       for (;;) {
         const end = ends[next]

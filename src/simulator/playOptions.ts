@@ -120,9 +120,9 @@ export interface Callers {
 export interface Protection {
   /** A breaker with this policy; `{}` for the defaults. Default: no breaker. */
   readonly policy?: BreakerPolicy.Input | undefined
-  /** `replica`: a circuit for each replica instead of one for the server. With `choose`, each replica always has its own. */
+  /** `replica`: a circuit for each replica instead of one circuit for the server. With `choose`, each replica always has its own circuit. */
   readonly circuits?: "name" | "replica" | undefined
-  /** Calls go through a `CircuitPool` of the replicas, which chooses in this way. Not for shards. Default: no pool. */
+  /** How a `CircuitPool` of the replicas chooses the replica of each call. Not for shards. Default: no pool. */
   readonly choose?: CircuitPool.Options<object>["choose"]
   /** The number of concurrent calls that a bulkhead in each process admits. Default: no bulkhead. */
   readonly bulkhead?: number | undefined
@@ -138,7 +138,7 @@ export interface PlayOptions extends Protection {
   readonly callers: Callers
   /** Default: 60 seconds. */
   readonly for?: Duration.Input | undefined
-  /** The period of the run for which the figures are calculated. Default: the whole run. */
+  /** The figures cover this period of the run. Default: the whole run. */
   readonly window?: { readonly at: Duration.Input; readonly for: Duration.Input } | undefined
   /** The seed of the random numbers: the same seed gives the same result. Default: 1. */
   readonly seed?: number | undefined

@@ -14,7 +14,7 @@ export interface Scenario {
   readonly callers: Callers
   /** The length of the run in milliseconds. */
   readonly for: number
-  /** The period of the run for which the figures are calculated. */
+  /** The figures cover this period of the run. */
   readonly window: { readonly at: number; readonly for: number }
   /** The protections to compare, by their names. */
   readonly protections: Readonly<Record<string, Protection>>
@@ -32,10 +32,10 @@ const service = (workers * second) / (headroom * rate)
 const callers: Callers = { rate, processes }
 const server: SimulatedServer = { workers, service }
 const during = { at: 20 * second, for: 60 * second }
-/** The share of the workers that the server needs to answer this share of the calls. */
+/** The share of the workers with which the server can answer `share` of the calls. */
 const left = (share: number): number => share / headroom
 
-/** A bulkhead of the right size: twice the share of a process in the workers. A bulkhead of 50 is a typical guess. */
+/** The right size of a bulkhead: twice the workers per process. A bulkhead of 50 is a typical guess. */
 const slots = Math.ceil((2 * workers) / processes)
 
 const limit = { "breaker with limit": { policy: { limit: true } } } satisfies Record<string, Protection>

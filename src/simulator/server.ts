@@ -12,7 +12,7 @@ export interface ServerFault {
   readonly until: number
   /** The replicas with this fault; `undefined` for all. */
   readonly replicas: ReadonlyArray<number> | undefined
-  /** The share of workers that are left at the start and at the end of the fault. */
+  /** The share of workers that still work: at the start and at the end of the fault. */
   readonly capacity: readonly [start: number, end: number]
   readonly speed: number
   readonly latency: number

@@ -129,7 +129,7 @@ const entry = (one: NameDigest, withKeys: boolean, about: NameDetails | undefine
 
 /**
  * The text of a digest: at most `limits.digest` printable ASCII characters. If there is not enough room, only the most important names have
- * counts, further names follow without counts, and for the remaining names the digest has only their number.
+ * counts, and further names have no counts. The digest leaves out the remaining names, and has only their number.
  */
 export const encode = (millis: number, names: ReadonlyArray<NameDigest>): string => {
   const rest = new Set(names)

@@ -22,8 +22,8 @@ export interface CallCounts {
 }
 
 /**
- * The recent traffic of one name. The counts are those of each process's latest period, which is about one `syncInterval`. Use `perSecond`
- * to compare or plot them: the periods of the processes are neither equally long nor at the same time.
+ * The recent traffic of one name. Each process counts over its latest period, of about one `syncInterval`, and the counts are the sums. The
+ * periods differ in length and in time, so use `perSecond` to compare or plot counts.
  */
 export interface Traffic extends CallCounts {
   /** The longest of the periods, in milliseconds. */
@@ -77,7 +77,7 @@ export interface Overview {
   readonly digests: number
   /** How many sent a digest that this version cannot read. Their names and counts are missing. */
   readonly unreadable: number
-  /** The largest number of names for which a single digest had no room. 0 if all names are known. */
+  /** How many names did not fit into a digest: the largest number among the digests. 0 if all names are known. */
   readonly leftOut: number
   /** The circuits that are not healthy, sorted by name and key. */
   readonly circuits: ReadonlyArray<Known | Unreadable>

@@ -32,6 +32,7 @@
  *
  * The speed of the store, also with many voters, and its behavior without a connection.
  */
+import * as Cause from "effect/Cause"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
@@ -101,6 +102,10 @@ export const cases = (
       name,
       test: open(make, patience).pipe(
         Effect.flatMap(test),
+        // An answer without its fields.
+        Effect.catchDefect((defect) =>
+          Effect.fail({ expected: "answers with all fields of the contract", actual: Cause.pretty(Cause.die(defect)) })
+        ),
         Effect.mapError(({ actual, expected }) => new ContractViolation({ case: name, expected, actual }))
       )
     })

@@ -32,7 +32,6 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import { dual } from "effect/Function"
 import * as Predicate from "effect/Predicate"
-import * as Random from "effect/Random"
 import * as Schema from "effect/Schema"
 import * as Activity from "effect/workflow/Activity"
 import * as DurableClock from "effect/workflow/DurableClock"
@@ -47,13 +46,11 @@ import {
   endlessMillis,
   type FieldsOf,
   field,
-  optional,
-  positiveMillis,
-  refused,
-  shareOrZero
+  optional
 } from "../core/fields.ts"
 import type { AnyEffect } from "../engine/timeout.ts"
-import { inTurn, type Patience, wasNotMade, whileRejected } from "../resilience/waiting.ts"
+import { boundsFields, delayBounds } from "../resilience/delayBounds.ts"
+import { inTurn, isKnown, type Patience, wasNotMade, whileRejected } from "../resilience/waiting.ts"
 import { CircuitOpen } from "../shapes/CircuitOpen.ts"
 
 /**
@@ -82,19 +79,14 @@ export interface Waits {
  */
 export interface Options<in A, in E, out R = never> extends ProtectOptions<A, E, R>, Waits {}
 
-const waitFields = {
-  maxWait: optional(endlessMillis),
-  minDelay: optional(positiveMillis),
-  maxDelay: optional(positiveMillis),
-  jitter: optional(shareOrZero)
-} satisfies FieldsOf<Waits>
+const waitFields = { ...boundsFields, maxWait: optional(endlessMillis) } satisfies FieldsOf<Waits>
 
 const protectFields = { ...subjectFields, ...waitFields } satisfies FieldsOf<Options<never, never>>
 
-// The types of the schemas are not known here.
+// This file does not know the types of the schemas.
 type AnyActivity = Activity.Activity<Schema.Top, Schema.Top, unknown>
 
-const activityField = field("an Activity", (input) =>
+const activityField = field("an Activity, before Activity.retry and other combinators", (input) =>
   // The check covers only the properties that no other effect has, so TypeScript does not narrow to the type.
   Predicate.hasProperty(input, "exitSchema") && Predicate.hasProperty(input, "execute") && Effect.isEffect(input)
     ? (input as unknown as AnyActivity)
@@ -103,13 +95,14 @@ const activityField = field("an Activity", (input) =>
 
 /**
  * What the engine stores as the result of an activity that a circuit rejected: the circuit, the milliseconds that the attempt has waited so
- * far, and the milliseconds until the next try.
+ * far, the milliseconds until the next try, and whether the circuit belongs to the store of the runner.
  */
 const Waiting = Schema.TaggedStruct("effect-fuse/Waiting", {
   circuit: Schema.String,
   key: Schema.optional(Schema.String),
   waited: Schema.Number,
-  delay: Schema.Number
+  delay: Schema.Number,
+  wasKnown: Schema.optional(Schema.Boolean)
 })
 type Waiting = typeof Waiting.Type
 
@@ -130,18 +123,15 @@ interface Delays {
   readonly next: (open: CircuitOpen, waited: number) => Effect.Effect<number | undefined>
 }
 
-const delaying = (operation: string, waits: Decoded<typeof waitFields>): Delays => {
-  const { jitter = 0.2, maxDelay: max = 3_600_000, maxWait = Infinity, minDelay: min = Math.min(1_000, max) } = waits
-  if (max < min) throw refused(operation, "maxDelay", `expected at least minDelay (${min} ms), got ${max} ms`)
+const delaying = (operation: string, { maxWait = Infinity, ...bounds }: Decoded<typeof waitFields>): Delays => {
+  const { apply } = delayBounds(operation, bounds, 3_600_000)
   return {
     maxWait,
     next: ({ retryAfter }, waited) => {
       const end = Duration.isFinite(retryAfter) ? Duration.toMillis(retryAfter) : undefined
-      const millis = Math.min(max, Math.max(min, end ?? unknownEndMillis, waited / 8))
-      return Effect.map(Random.next, (random) => {
-        const delay = Math.ceil(millis * (1 + jitter * random))
-        return waited + Math.max(delay, end ?? 0) > maxWait ? undefined : delay
-      })
+      return Effect.map(apply(Math.max(end ?? unknownEndMillis, waited / 8)), (delay) =>
+        waited + Math.max(delay, end ?? 0) > maxWait ? undefined : delay
+      )
     }
   }
 }
@@ -168,7 +158,7 @@ const waitingDurably = ({ activity, delays, guarded, returning }: Attempts): Any
       const limit = Math.min(inMemoryMillis, delays.maxWait - before)
       const patience: Patience = { millis: inMemoryMillis }
       const call = Effect.suspend(() => {
-        // `maxWait` does not limit the turn. Activities therefore continue in waves even if their last wait has used up `maxWait`.
+        // `maxWait` does not limit the wait in the line. Activities continue in waves even if their last wait has used up `maxWait`.
         patience.millis -= inMemoryMillis - limit
         return whileRejected(guarded, patience)
       })
@@ -180,12 +170,14 @@ const waitingDurably = ({ activity, delays, guarded, returning }: Attempts): Any
         return Effect.flatMap(delays.next(open, waited), (delay) =>
           delay === undefined
             ? Effect.fail(open)
-            : Effect.succeed(Waiting.make({ circuit, ...(key === undefined ? {} : { key }), waited, delay }))
+            : Effect.map(isKnown(open), (wasKnown) =>
+                Waiting.make({ circuit, ...(key === undefined ? {} : { key }), waited, delay, wasKnown })
+              )
         )
       })
     })
 
-  // The engine stores results by name and attempt, and clocks by name. Each wait therefore has its own names, which a replay finds again.
+  // The engine stores results by name and attempt, and clocks by name. Each wait therefore has its own names, and a replay finds them again.
   const tryAt = (wait: number, last?: Waiting): AnyEffect => {
     const tried = Activity.make({
       name: wait === 0 ? name : `${name}~${wait}`,
@@ -193,6 +185,7 @@ const waitingDurably = ({ activity, delays, guarded, returning }: Attempts): Any
       error,
       annotations,
       execute: execute(last)
+      // `AnyEffect` does not name the services that an effect needs.
     }) as Effect.Effect<unknown, unknown, unknown> as AnyEffect
     return Effect.flatMap(tried, (result) => {
       if (!isWaiting(result)) return Effect.succeed(result)

@@ -17,7 +17,7 @@ export const tallies = (store: SharedStore.SharedStore, circuits: ReadonlyArray<
     ({ casts }) => casts.map(({ tally }) => [tally?.voters, ...(tally?.sums ?? [])].join())
   )
 
-/** Each store casts and swaps concurrently, in an order of its own. The tallies and the records then contain every exchange. */
+/** All stores cast and swap concurrently, each in a different order. The tallies and the records then contain every exchange. */
 export const allAreCarriedOut = (
   stores: ReadonlyArray<SharedStore.SharedStore>,
   circuits: ReadonlyArray<string>,

@@ -7,7 +7,6 @@ import { dynamoClient } from "./dynamoServer.ts"
 import { outcome } from "./redisFleet.ts"
 import { client } from "./redisServer.ts"
 
-/** The configuration of an instance. */
 export interface Setup {
   readonly store: "Redis" | "DynamoDB"
   readonly url: string

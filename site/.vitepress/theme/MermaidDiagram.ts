@@ -9,7 +9,7 @@ let last: Promise<unknown> = Promise.resolve()
 
 let loading: Promise<Mermaid> | undefined
 
-/** Loads Mermaid from a static file. To bundle it would take longer than to build all pages. */
+/** Loads Mermaid from a static file. Bundling Mermaid would take longer than building all pages. */
 const load = (): Promise<Mermaid> => {
   loading ??= new Promise((resolve, reject) => {
     const script = document.createElement("script")

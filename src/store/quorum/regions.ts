@@ -5,7 +5,7 @@ import { Cursors } from "./cursors.ts"
 import type { Kept } from "./records.ts"
 import type { Ask, Region } from "./region.ts"
 
-/** The most circuits that are remembered for each store. */
+/** Maximum number of circuits that a process remembers for each store. */
 export const maxRemembered = 10_000
 
 /** No record has this epoch. */

@@ -104,7 +104,12 @@ const answered = <A>(
   patience: number,
   run: () => Effect.Effect<A, unknown>
 ): Effect.Effect<A, Miss> =>
-  Effect.suspend(run).pipe(
+  Effect.suspend(() => {
+    const effect: unknown = run()
+    return Effect.isEffect(effect)
+      ? (effect as Effect.Effect<A, unknown>)
+      : Effect.fail(new TypeError(`${operation} returned a value that is not an Effect: ${String(effect)}`))
+  }).pipe(
     Effect.catchDefect((defect) => Effect.fail(defect)),
     Effect.mapError(
       (error) => new Miss({ expected: `an answer to ${operation}`, actual: Cause.pretty(Cause.fail(error)) })
@@ -112,7 +117,8 @@ const answered = <A>(
     Effect.timeoutOrElse({
       duration: patience,
       orElse: () => miss(`an answer to ${operation} within ${patience} ms`, "no answer")
-    })
+    }),
+    Effect.tap((answer) => expect(typeof answer === "object" && answer !== null, "an object as answer", answer))
   )
 
 /** A cast, and the name of its voter. */

@@ -125,7 +125,13 @@ export const tableStore = (
 ): SharedStore.SharedStore =>
   storeOn(
     // The type of `send` has a different answer for each kind of request.
-    { name: "table", prefix: "fleet", send: send as DynamoTable["send"], clock: new ServerClock(now) },
+    {
+      name: "table",
+      prefix: "fleet",
+      send: send as DynamoTable["send"],
+      clock: new ServerClock(now),
+      attempts: { trouble: undefined }
+    },
     1_000,
     newLife
   )
@@ -149,7 +155,7 @@ export const dynamoStore =
           wait,
           Effect.tap(
             Effect.suspend(() => {
-              // A failed write of an item leaves its turn to the next one.
+              // If the write of an item fails, the next turn writes the item.
               if (takesTime && chance.happens(kind === "PutItem" ? 0.05 : 0.005)) {
                 return Effect.fail(new RequestError({ cause: new Error("throttled") }))
               }

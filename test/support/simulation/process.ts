@@ -176,6 +176,12 @@ export class Process {
     run.stall(this.world.timeline, millis)
   }
 
+  /** Suspends the process: its event loop stalls, and its monotonic clock stands still, as on a machine that sleeps. */
+  suspend(millis: number): void {
+    this.stall(millis)
+    this.run?.clock.stop(millis)
+  }
+
   get isStalled(): boolean {
     return this.run?.isStalled === true
   }

@@ -167,7 +167,9 @@ export class VirtualClock implements Clock.Clock {
   private readonly timeline: Timeline
   private readonly life: Life
   /** When it began to count, by the timeline. */
-  private readonly origin: number
+  private origin: number
+  /** The timers that have not fired. */
+  private readonly timers = new Set<Timer>()
   /** What its wall clock shows too much; it may change at any time. */
   wallOffset: number
   private shownAt = -1
@@ -204,13 +206,34 @@ export class VirtualClock implements Clock.Clock {
     const millis = Duration.toMillis(duration)
     if (!Number.isFinite(millis)) return Effect.never
     return Effect.callback((resume) => {
-      // Time always goes on a little while somebody sleeps, as it does for real.
-      const planned = this.timeline.after(Math.max(millis, shortest), () => {
+      const fire = () => {
+        this.timers.delete(timer)
         this.life.onTimer(() => resume(Effect.void))
+      }
+      // Time always goes on a little while somebody sleeps, as it does for real.
+      const timer: Timer = { fire, planned: this.timeline.after(Math.max(millis, shortest), fire) }
+      this.timers.add(timer)
+      return Effect.sync(() => {
+        this.timers.delete(timer)
+        this.timeline.cancel(timer.planned)
       })
-      return Effect.sync(() => this.timeline.cancel(planned))
     })
   }
+
+  /** Stops the monotonic clock and its timers for this many milliseconds. The wall clock continues. Nothing may read the clock meanwhile. */
+  stop(millis: number): void {
+    this.origin += millis
+    this.shownAt = -1
+    for (const timer of this.timers) {
+      this.timeline.cancel(timer.planned)
+      timer.planned = this.timeline.at(timer.planned.time + millis, timer.fire)
+    }
+  }
+}
+
+interface Timer {
+  readonly fire: () => void
+  planned: Planned
 }
 
 /** Fibers go on within the event that they wait for: nothing is left to the event loop of Node. */
