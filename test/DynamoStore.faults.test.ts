@@ -104,8 +104,9 @@ describe("DynamoDB that", () => {
       }
       proxy.decide = () => "pass"
       yield* store.load([])
-      proxy.decide = () => Effect.runPromise(Effect.sleep("3 seconds"))
-      assert.match((yield* Effect.flip(store.load([]))).message, /failed to load: DynamoDB has not answered in time$/)
+      // A request that is slow, and not repeated, may take longer: only the caller knows for how long.
+      proxy.decide = () => Effect.runPromise(Effect.sleep("1500 millis"))
+      yield* store.load([])
     }),
     60_000
   )

@@ -101,25 +101,33 @@ interface Requests {
 /** How long an operation may take. It may need several requests in sequence. */
 export const deadlineMillis = 1_000
 
-/** The store gives up a little before the deadline of its caller, because only the store can say why. */
+/** A process gives up retries a little before its deadline, because the error of the deadline would not contain the reason of the retries. */
 const giveUpMillis = deadlineMillis - 50
+
+const notInTime = (options?: ErrorOptions) =>
+  Effect.fail(new RequestError({ cause: new Error("DynamoDB has not answered in time", options) }))
 
 /**
  * Fails after the deadline. The AWS client itself has no timeout, and may wait forever on a connection that broke while the process was frozen.
- * The client also retries, for example while DynamoDB throttles: the error contains the reason of the last retry.
  */
-export const withDeadline = <A, E>(
+export const withDeadline = <A, E>(self: Effect.Effect<A, E>): Effect.Effect<A, E | RequestError> =>
+  Effect.timeoutOrElse(self, { duration: deadlineMillis, orElse: () => notInTime() })
+
+/**
+ * Fails shortly before the deadline if the AWS client is repeating a request then, for example because DynamoDB throttles. The error contains
+ * the reason of the last retry.
+ */
+export const withReason = <A, E>(
   { attempts }: DynamoTable,
   self: Effect.Effect<A, E>
 ): Effect.Effect<A, E | RequestError> =>
-  Effect.timeoutOrElse(self, {
-    duration: giveUpMillis,
-    orElse: () => {
-      const { trouble } = attempts
-      const options = trouble === undefined ? {} : { cause: trouble }
-      return Effect.fail(new RequestError({ cause: new Error("DynamoDB has not answered in time", options) }))
-    }
-  })
+  Effect.raceFirst(
+    self,
+    Effect.andThen(
+      Effect.sleep(giveUpMillis),
+      Effect.suspend(() => (attempts.trouble === undefined ? Effect.never : notInTime({ cause: attempts.trouble })))
+    )
+  )
 
 type SendRequest = <K extends keyof Requests>(
   kind: K,

@@ -93,7 +93,6 @@ export const polled = (table: DynamoTable, changes: Changes, millis: number): St
   return Stream.suspend(() => {
     let after: Announced | undefined
     const poll = withDeadline(
-      table,
       withHub(table, (hub, time) => {
         const at = after
         after = hub === undefined ? beginning : { life: hub.life, epoch: hub.epoch, head: hub.head }

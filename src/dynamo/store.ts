@@ -14,7 +14,8 @@ import {
   deadlineMillis,
   isAnswered,
   sender,
-  withDeadline
+  withDeadline,
+  withReason
 } from "./client.ts"
 import { type Answered, exchange } from "./exchange.ts"
 import { explained } from "./explained.ts"
@@ -40,17 +41,17 @@ export const storeOn = (table: DynamoTable, pollMillis: number, newLife = random
   const lock = Semaphore.makeUnsafe(1)
   const failed = (operation: StoreError["operation"]) => (error: { readonly _tag: string; readonly cause?: unknown }) =>
     new StoreError({ operation, cause: error._tag === "RequestError" ? explained(table.name, error.cause) : error })
-  const inTime = <A, E extends { readonly _tag: string; readonly cause?: unknown }>(
+  const asked = <A, E extends { readonly _tag: string; readonly cause?: unknown }>(
     operation: StoreError["operation"],
     self: Effect.Effect<A, E>
-  ) => Effect.mapError(withDeadline(table, self), failed(operation))
+  ) => Effect.mapError(withReason(table, self), failed(operation))
   /** Answers as soon as the exchange has committed. The next exchange begins after the remaining work of this one. */
   const oneByOne = <E>(one: Effect.Effect<Answered, E>): Effect.Effect<ExchangeAnswer, E> =>
     Effect.uninterruptibleMask((restore) =>
       Effect.flatMap(restore(lock.take(1)), () =>
         Effect.flatMap(Effect.exit(restore(one)), (exit) => {
           const follow = Exit.isSuccess(exit) ? exit.value.follow : undefined
-          const bounded = follow && Effect.ignoreCause(Effect.interruptible(withDeadline(table, follow)))
+          const bounded = follow && Effect.ignoreCause(Effect.interruptible(withDeadline(follow)))
           const release: Effect.Effect<unknown> =
             bounded === undefined ? lock.release(1) : Effect.forkDetach(Effect.ensuring(bounded, lock.release(1)))
           return Effect.andThen(
@@ -64,10 +65,10 @@ export const storeOn = (table: DynamoTable, pollMillis: number, newLife = random
     longestCircuit,
     deadline: deadlineMillis,
     connected: connected(table),
-    exchange: (request) => inTime("exchange", oneByOne(exchange(session, request))),
-    page: (since, limit) => inTime("page", page(table, changes, since, limit)),
-    load: (circuits) => inTime("load", load(table, circuits)),
-    digests: (after) => inTime("digests", digests(table, after)),
+    exchange: (request) => asked("exchange", oneByOne(exchange(session, request))),
+    page: (since, limit) => asked("page", page(table, changes, since, limit)),
+    load: (circuits) => asked("load", load(table, circuits)),
+    digests: (after) => asked("digests", digests(table, after)),
     changes: Stream.mapError(polled(table, changes, pollMillis), failed("changes"))
   }
 }
