@@ -60,7 +60,10 @@ const stalled = async (stall: (child: ChildProcess) => Promise<void>): Promise<R
   const args = ["--conditions=@effect-fuse/source", "--disable-warning=ExperimentalWarning", worker]
   const child = spawn(process.execPath, [...args, JSON.stringify(setup)], { stdio: ["pipe", "pipe", "inherit"] })
   cleanUp.push(() => child.kill("SIGKILL"))
-  const report = new Promise<string>((resolve) => createInterface({ input: child.stdout }).once("line", resolve))
+  // The process may log the stall before it prints its report.
+  const report = new Promise<string>((resolve) => {
+    createInterface({ input: child.stdout }).on("line", (line) => line.startsWith("{") && resolve(line))
+  })
   await until(() => held.length === calls * kinds)
   const over = stall(child)
   await wait(100)
