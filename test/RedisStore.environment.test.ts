@@ -178,7 +178,7 @@ describe("the command line", () => {
   const redis = { REDIS_URL: "redis://127.0.0.1:1" }
   const database = { DATABASE_URL: "sqlite:/nowhere/at.all" }
   const rows: ReadonlyArray<readonly [env: Env, code: number, says: RegExp]> = [
-    [{}, 1, /^No store given\. .*or set REDIS_URL, REDIS_HOST or DATABASE_URL\./],
+    [{}, 1, /^No store given\. .*or set REDIS_URL, REDIS_HOST, CIRCUITS_TABLE or DATABASE_URL\./],
     [{ REDIS_HOST: "h", REDIS_PORT: "x" }, 1, /^REDIS_PORT: expected a port from 1 to 65535, got "x"/],
     [
       { ...redis, ...database, CIRCUIT_BREAKER_STORE: "database" },
