@@ -102,11 +102,29 @@ describe("a limit together with a ramp", () => {
         yield* problemsOf(load({ default: { ramp: 9, keys: { a: { limit: true } } } })),
         `default.keys.a.limit: ${why(9)}`
       )
-      assert.strictEqual(
-        yield* problemsOf(load({ default: { ramp: 9 } }, { CIRCUIT_BREAKER_LIMIT: "true" })),
-        `environment.limit: ${why(9)}`
-      )
     })
+  )
+
+  it.effect.each<readonly [variable: string, settings: BreakerPolicy.Settings, env: Readonly<Record<string, string>>]>([
+    ["CIRCUIT_BREAKER_LIMIT", { default: { ramp: 9 } }, { CIRCUIT_BREAKER_LIMIT: "true" }],
+    ["CIRCUIT_BREAKER_RAMP", { default: { limit: true } }, { CIRCUIT_BREAKER_RAMP: "9 millis" }],
+    [
+      "CIRCUIT_BREAKER_LIMIT_OBJECTIVE",
+      {},
+      { CIRCUIT_BREAKER_RAMP: "9 millis", CIRCUIT_BREAKER_LIMIT_OBJECTIVE: "1 second" }
+    ],
+    [
+      "CIRCUIT_BREAKER_MY_API_RAMP",
+      { default: { limit: true }, names: ["my.api"] },
+      { CIRCUIT_BREAKER_MY_API_RAMP: "9 millis" }
+    ],
+    [
+      "CIRCUIT_BREAKER_API_LIMIT_MAX",
+      {},
+      { CIRCUIT_BREAKER_RAMP: "9 millis", CIRCUIT_BREAKER_API_LIMIT_MAX: "4", CIRCUIT_BREAKER_API_COOLDOWN: "1 second" }
+    ]
+  ])("is an error that names %s if the variable causes it", ([variable, settings, env]) =>
+    Effect.map(problemsOf(load(settings, env)), (problems) => assert.strictEqual(problems, `${variable}: ${why(9)}`))
   )
 
   it.effect("is no error if one of them is off", () =>

@@ -1,7 +1,7 @@
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import { expected as expectedMessage, type Problem } from "../core/fields.ts"
+import { at, expected as expectedMessage, type Problem } from "../core/fields.ts"
 import { expectedDuration, toMillis } from "../core/millis.ts"
 import { show } from "../core/printable.ts"
 import * as Trip from "../core/Trip.ts"
@@ -91,6 +91,8 @@ export interface Environment {
   readonly byName: ReadonlyMap<string, Input>
   /** All others, by the name as the variable contains it. */
   readonly byVariable: ReadonlyMap<string, Input>
+  /** A variable that sets a limit or a ramp, by the position of the limit in the policies, such as `environment.api.limit`. */
+  readonly variables: ReadonlyMap<string, string>
   readonly problems: ReadonlyArray<Problem>
 }
 
@@ -128,11 +130,16 @@ const gather = (variables: ReadonlyArray<Variable>, names: KnownNames): Environm
   const base: Values = {}
   const byName = new Map<string, Values>()
   const byVariable = new Map<string, Values>()
+  const limits = new Map<string, string>()
   for (const [variable, text] of variables) {
     if (variable === storeVariable) continue
     try {
       const { field, name, suffix } = parseName(variable, names)
       const given = { [field]: fields[field](text) }
+      const position = suffix === undefined ? "environment" : `environment.${name ?? suffix}`
+      if (field.startsWith("LIMIT") || (field === "RAMP" && !limits.has(at(position, "limit")))) {
+        limits.set(at(position, "limit"), variable)
+      }
       if (suffix === undefined) Object.assign(base, given)
       else if (name === undefined) byVariable.set(suffix, { ...byVariable.get(suffix), ...given })
       else byName.set(name, { ...byName.get(name), ...given })
@@ -143,7 +150,13 @@ const gather = (variables: ReadonlyArray<Variable>, names: KnownNames): Environm
   }
   const inputs = (values: ReadonlyMap<string, Values>) =>
     new Map([...values].map(([name, given]) => [name, toInput(given, base)] as const))
-  return { default: toInput(base), byName: inputs(byName), byVariable: inputs(byVariable), problems }
+  return {
+    default: toInput(base),
+    byName: inputs(byName),
+    byVariable: inputs(byVariable),
+    variables: limits,
+    problems
+  }
 }
 
 /** The field that a variable sets, and the circuit: `suffix` as the variable contains it, and its `name` if the settings contain it. */

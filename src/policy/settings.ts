@@ -109,7 +109,10 @@ export const decodeSettings = (
     if (policy.dependsOn === base.dependsOn) byName.set(name, over(policy, { dependsOn: [] }, `breakers.${name}`))
   }
   problems.push(...circles(base, byName))
-  if (problems.length > 0) return Result.fail(problems)
+  if (problems.length > 0) {
+    const named = ({ message, path }: Problem) => ({ path: environment?.variables.get(path) ?? path, message })
+    return Result.fail(problems.map(named))
+  }
   return Result.succeed({ base, byName, byVariable, custom, names: settings.names })
 }
 
