@@ -99,7 +99,7 @@ const isPolicy = (policy: Policy): boolean =>
   (policy.probe === undefined || isProbe(policy.probe)) &&
   policy.dependsOn.every((name) => name !== "") &&
   ["enforce", "observe"].includes(policy.mode) &&
-  (typeof policy.enabled === "boolean" || Effect.isEffect(policy.enabled)) &&
+  (typeof policy.enabled === "boolean" || typeof policy.enabled === "function" || Effect.isEffect(policy.enabled)) &&
   ["separate", "shared", "counted"].includes(policy.tenants)
 
 describe("any input", () => {
