@@ -109,8 +109,8 @@ const deadlines = (fail: Fail) => {
   let excused = -1
   return {
     /** The store's clock may have stepped back: what it keeps then gets older more slowly, by as much. */
-    jumped: () => {
-      excused = last?.epoch ?? -1
+    jumped: (record: Record | undefined) => {
+      excused = record?.epoch ?? -1
     },
     look: (record: Record | undefined) => {
       const until = record === undefined || !("until" in record.state) ? undefined : record.state.until
@@ -191,7 +191,7 @@ export const check = (seed: number, { calmAt, endsAt, probes, simulation }: Scen
         ofCallers.wiped(entry.at)
       } else if (entry._tag === "Jumped") {
         ofRecords.forget("time")
-        ofDeadlines.jumped()
+        ofDeadlines.jumped(simulation.record)
       }
     } catch (error) {
       broken ??= error
