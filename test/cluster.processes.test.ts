@@ -75,7 +75,7 @@ const standings = (runners: ReadonlyArray<Runner>) =>
 const live = (name: string, body: Effect.Effect<unknown, unknown, Scope.Scope>) =>
   it.live(name, () => Effect.provide(body, Logger.layer([])), 180_000)
 
-describe("three runners of a cluster, whose circuits are in the database of the cluster,", () => {
+describe("three runners of a cluster, whose circuits are in the database of the cluster,", { tags: ["long"] }, () => {
   live(
     "reject all calls together while the server is down, also the calls of entities that move from a killed runner",
     Effect.gen(function* () {
@@ -162,7 +162,7 @@ describe("three runners of a cluster, whose circuits are in the database of the 
   )
 })
 
-describe("a workflow of a cluster that waits for a circuit", () => {
+describe("a workflow of a cluster that waits for a circuit", { tags: ["long"] }, () => {
   live(
     "moves from a killed runner to another, and continues there when the circuit closes",
     Effect.gen(function* () {
