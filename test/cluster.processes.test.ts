@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Fiber, Layer, Logger, Option, Schedule, type Scope } from "effect"
+import { Effect, Exit, Fiber, Layer, Logger, Option, Schedule, type Scope } from "effect"
 import { ClusterWorkflowEngine } from "effect/cluster"
 import { type BreakerPolicy, Trip } from "effect-fuse"
 import { upTo } from "./support/batches.ts"
@@ -11,7 +11,7 @@ import { Order } from "./support/workflows.ts"
 
 const postgres = on("PostgreSQL")
 const syncInterval = 500
-const customers = upTo(30).map((id) => `customer-${id}`)
+const customers = upTo(60).map((id) => `customer-${id}`)
 const names = ["runner-1", "runner-2", "runner-3"]
 
 /** The circuit stays open during a test, unless the test opens it again with a short cooldown. */
@@ -47,7 +47,7 @@ const cluster = Effect.gen(function* () {
     customers,
     (id) =>
       Effect.catch(customer(id).notify(), ({ _tag }) => Effect.succeed({ runner: "none", result: _tag as string })),
-    { concurrency: 10 }
+    { concurrency: 20 }
   )
   const all: Cluster = { server, runners, start, notifyAll }
   return { ...all, context }
@@ -207,16 +207,14 @@ describe("a workflow of a cluster that waits for a circuit", { tags: ["long"] },
       server.down = false
       yield* rest[0]?.reopen ?? Effect.void
       const poll = (id: string) => Effect.flatMap(Order.executionId({ id }), (execution) => Order.poll(execution))
+      const ended = Effect.map(Effect.provideContext(Effect.forEach(ids, poll), context), (all) =>
+        all.flatMap((one) => (Option.isSome(one) && one.value._tag === "Complete" ? [one.value.exit] : []))
+      )
       yield* until(
         "all workflows are complete",
-        Effect.provideContext(
-          Effect.map(
-            Effect.forEach(ids, poll),
-            (all) => all.filter((one) => Option.isSome(one) && one.value._tag === "Complete").length === ids.length
-          ),
-          context
-        )
+        Effect.map(ended, (exits) => exits.length === ids.length)
       )
+      assert.deepStrictEqual((yield* ended).filter(Exit.isFailure), [])
       // Each activity ran once, as its first attempt.
       assert.deepStrictEqual(
         charges()

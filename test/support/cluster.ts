@@ -92,6 +92,8 @@ export const calledServer: Effect.Effect<Called, never, Scope.Scope> = Effect.ma
         else if (called.held === runner) waiting.push(answer)
         else answer()
       }).listen(0, "127.0.0.1")
+      // A server that closes an idle connection can meet a new request there, and that call fails.
+      server.keepAliveTimeout = 0
       await once(server, "listening")
       const { port } = server.address() as AddressInfo
       return { server, called: Object.assign(called, { url: `http://127.0.0.1:${port}` }) }
