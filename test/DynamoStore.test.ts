@@ -41,7 +41,7 @@ describe("DynamoStore", () => {
   })
 
   live(
-    "shares circuits only between processes with the same table and prefix",
+    "shares circuits only with processes that use the same table and prefix",
     Effect.gen(function* () {
       const client = yield* dynamoClient((yield* server).url)
       const on = (prefix: string) =>

@@ -18,7 +18,7 @@ const ignored = { successes: 0, failures: 0, ignored: 1 }
 
 type Client = RpcClient.FromGroup<typeof Users, RpcClientError.RpcClientError>
 
-/** A client with calls that end with this exit. */
+/** Makes a client. Its calls end with this exit. */
 const ending = (exit: Exit.Exit<unknown, unknown>) =>
   Effect.succeed({
     GetUser: () => exit,
@@ -178,7 +178,7 @@ describe("the end of a call:", () => {
     assert.deepStrictEqual(yield* totals(), { successes: 1, failures: 1, ignored: 1 })
   })
 
-  scenario("classify reads the exit, and can call the default for the remaining cases", {}, function* () {
+  scenario("classify reads the exit, and can call the default classifier for the remaining cases", {}, function* () {
     const client = yield* ending(Exit.fail(new Gone())).pipe(
       RpcClientBreaker.protect(Users, "api", {
         classify: (exit) => (Exit.isFailure(exit) ? Outcome.ignored : RpcClientBreaker.classify(exit))
@@ -277,7 +277,7 @@ describe("the circuit of a call:", () => {
     yield* client.AddUser({ name: "a" })
   })
 
-  scenario("a key from the payload; calls without a key use the circuit of the name", quick, function* () {
+  scenario("the payload can give the key; a call without a key uses the circuit of the name", quick, function* () {
     const client = yield* brokenClient(
       RpcClientBreaker.protect(Users, "api", {
         key: (call) => (call.procedure === "GetUser" ? `shard ${call.payload.id % 2}` : undefined)
@@ -293,7 +293,7 @@ describe("the circuit of a call:", () => {
     yield* client.AddUser({ name: "a" })
   })
 
-  scenario("a key for each procedure, also for streams", quick, function* () {
+  scenario("each procedure can have its own key, even a stream", quick, function* () {
     const client = yield* brokenClient(
       RpcClientBreaker.protect(Users, "api", { key: ({ payload, procedure }) => `${procedure} ${payload}` })
     )

@@ -139,7 +139,7 @@ describe("the answer to the caller if the handler ends with", () => {
     assert.match(error.message, /^[ -~]{1,400}$/)
   })
 
-  scenario("CircuitOpen of a middleware that was added before", quick, function* () {
+  scenario("an earlier middleware rejects the call with CircuitOpen", quick, function* () {
     class Other extends RpcMiddleware.Service<Other>()("test/Other") {}
     const group = RpcGroup.make(Rpc.make("Get")).middleware(Other).middleware(RpcServerBreaker.Middleware)
     const client = yield* Effect.provide(RpcTest.makeClient(group), [
@@ -276,7 +276,7 @@ describe("the deadline of a call", () => {
   const millis = "x-envoy-expected-rq-timeout-ms"
   const attempt = "x-envoy-attempt-count"
 
-  /** The remaining time and the attempt that a handler reads. */
+  /** Returns the remaining time and the attempt that a handler reads. */
   const seen = (options: RpcServerBreaker.Options, headers: Readonly<Record<string, string>>) =>
     Effect.gen(function* () {
       const found = yield* Deferred.make<readonly [remaining: number, attempt: number]>()

@@ -9,19 +9,19 @@ export interface Sent {
   readonly input: string
 }
 
-/** An error with which the proxy answers. */
+/** The proxy can answer with this error. */
 export interface Refusal {
   readonly error: string
   readonly message: string
 }
 
 /**
- * What the proxy does with a request. "pass" forwards it. "throttle" and a `Refusal` refuse it. "lose the answer" forwards it, and answers with a
+ * Decides about a request. "pass" forwards the request. "throttle" and a `Refusal` refuse it. "lose the answer" forwards it, and answers with a
  * server error. After a promise, the proxy forwards the request, even if the sender has closed the connection.
  */
 export type Fate = Refusal | "pass" | "throttle" | "lose the answer" | Promise<unknown>
 
-/** A proxy for DynamoDB that records requests, and can throttle or delay them. */
+/** This proxy for DynamoDB records requests, and can throttle or delay them. */
 export interface DynamoProxy {
   readonly url: string
   /** All forwarded requests, with the answers of DynamoDB. */

@@ -15,7 +15,7 @@ export interface Setup {
   readonly policy: BreakerPolicy.Input
 }
 
-/** An invocation: consecutive calls with one circuit. */
+/** An invocation makes consecutive calls with one circuit. */
 export interface Invocation {
   readonly circuit: string
   readonly finds: "up" | "down"
@@ -41,7 +41,7 @@ const layer = (): Layer.Layer<BreakerStore.BreakerStore> => {
 }
 const policies = BreakerPolicy.layer({ default: policy })
 const runtime = ManagedRuntime.make(
-  // Only answers go to the standard output.
+  // The standard output contains only answers.
   Layer.provideMerge(layer(), Layer.merge(policies, Logger.layer([]))).pipe(Layer.orDie)
 )
 

@@ -17,7 +17,7 @@ const emulator: { readonly checkConditional: (input: object, item: Item | undefi
 const expressions: { readonly validateExpressions: (input: object) => string | undefined } =
   require("dynalite/validations")
 
-/** How long a request, or its answer, is in transit, in milliseconds. */
+/** A request, or its answer, is in transit for this time in milliseconds. */
 const way = sometimes(0.02, uniform(5, 60), uniform(0.2, 2))
 
 interface Input extends Readonly<Record<string, unknown>> {
@@ -117,14 +117,14 @@ export class Table {
   }
 }
 
-/** A store on a table in memory. `now` is the clock of its process. */
+/** Makes a store on a table in memory. `now` is the clock of its process. */
 export const tableStore = (
   send: (kind: string, input: object) => Effect.Effect<object, RequestError>,
   now: () => number,
   newLife?: () => string
 ): SharedStore.SharedStore =>
   storeOn(
-    // The type of `send` has a different answer for each kind of request.
+    // The answer type of `send` depends on the kind of request.
     {
       name: "table",
       prefix: "fleet",
