@@ -207,7 +207,7 @@ describe("a call of a pool that chooses the fastest", () => {
     )
   })
 
-  scenario("is no longer in flight after a failure, a defect, an interruption or a success", quick, function* () {
+  scenario("counts as ended after a failure, a defect, an interruption or a success", quick, function* () {
     const three = pool()
     for (const ends of [Effect.fail("boom"), Effect.die("bug"), Effect.interrupt, Effect.void]) {
       yield* Effect.exit(CircuitPool.call(three, () => ends))

@@ -156,7 +156,7 @@ describe("the webhook", () => {
     })
   )
 
-  it.live("receives a refused message again", () =>
+  it.live("receives a message a second time if it refuses the first request", () =>
     Effect.gen(function* () {
       const { heard, url } = yield* receiver([500])
       const hear = yield* makeWebhook(url)

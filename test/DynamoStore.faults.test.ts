@@ -324,7 +324,7 @@ const heartbeats = [
 describe("a write that arrives late", () => {
   for (const [of, { deadline, voter, wait }] of heartbeats) {
     live(
-      `changes nothing after a heartbeat of ${of}`,
+      `has no effect after a heartbeat of ${of}`,
       Effect.gen(function* () {
         const { arrive, ...stores } = yield* heldBack(isCommit, deadline)
         yield* Effect.sleep(wait)
@@ -412,7 +412,7 @@ describe("a process that ends between its commit and the items of the circuits",
 
 describe("an exchange that would make an item too large", () => {
   live(
-    "changes nothing, and later exchanges succeed",
+    "has no effect, and later exchanges succeed",
     Effect.gen(function* () {
       const { one, other } = yield* twoStores
       const body = "x".repeat(100_000)

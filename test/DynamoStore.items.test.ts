@@ -28,7 +28,7 @@ describe("the item of a circuit", () => {
       "with a roll call, a question and no ballots",
       item({ boxes: new Map([["b", { epoch: 7, asked: 5, roll: { seq: 1, at: 2, term: 3 }, ballots: new Map() }]]) })
     ],
-    ["with nothing", item({})]
+    ["without any fields", item({})]
   ])("%s is read as it was written", (_, written) => {
     assert.deepStrictEqual(itemFrom(toItem(table, "api", written)), written)
   })
@@ -90,7 +90,7 @@ describe("DynamoDB may delete an item at the earliest a minute after", () => {
   })
 })
 
-it("DynamoDB never deletes an item whose record has no end", () => {
+it("DynamoDB never deletes an item if its record never ends", () => {
   const endless = { ...record, until: Infinity }
   assert.notProperty(toItem(table, "api", item({ record: endless })), "x")
   assert.notProperty(toItem(table, "api", item({ record: { ...endless, listed: false } })), "x")

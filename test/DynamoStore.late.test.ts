@@ -59,7 +59,7 @@ const isOfCircuit = ({ kind, sk }: Sent) => kind === "PutItem" && sk.startsWith(
 
 describe("a commit of a process that was frozen", () => {
   it.live.each([1_100, 9_000, 10_500, 12_000, 3_600_000])(
-    "changes nothing after a freeze of %d milliseconds, if another process has sent a heartbeat",
+    "has no effect after a freeze of %d milliseconds if another process has sent a heartbeat",
     (frozen) =>
       Effect.gen(function* () {
         const { holdNext, open, time } = made()
@@ -83,7 +83,7 @@ describe("a commit of a process that was frozen", () => {
 })
 
 describe("an exchange whose deadline passes while it reads the circuits", () => {
-  it.live("is late and changes nothing, even if no other process writes", () =>
+  it.live("is late and has no effect, even if no other process writes", () =>
     Effect.gen(function* () {
       const { holdNext, open, time } = made()
       const store = open()

@@ -242,7 +242,7 @@ describe("items of any content", () => {
 })
 
 describe("an exchange whose answer is lost", () => {
-  it.live("takes effect once if the client sends it again", () =>
+  it.live("takes effect once if the client sends it twice", () =>
     Effect.gen(function* () {
       const { open, time } = made()
       const store = open()

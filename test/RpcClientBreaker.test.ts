@@ -96,8 +96,8 @@ describe("the end of a call:", () => {
     ["HTTP 503 without its details is a Failure", Exit.fail(httpWithoutDetails), failure],
     ["a defect is a Failure", Exit.die("out of order"), failure],
     ["a defect that is an Error is a Failure", Exit.die(new Error("out of order")), failure],
-    ["a defect whose properties throw is a Failure", Exit.die(throwing), failure],
-    ["a defect whose cause cannot be read is a Failure", Exit.die(unreadable), failure],
+    ["a defect with properties that throw is a Failure", Exit.die(throwing), failure],
+    ["a defect with an unreadable cause is a Failure", Exit.die(unreadable), failure],
     [
       "a defect beside a typed error is a Failure",
       Exit.failCause(Cause.combine(Cause.fail("x"), Cause.die("y"))),
@@ -129,7 +129,7 @@ describe("the end of a call:", () => {
     ["an open circuit of the server is a Failure", Exit.fail(unavailable("CircuitOpen")), failure],
     ["a full bulkhead of the server is a Failure", Exit.fail(unavailable("BulkheadFull")), failure],
     ["a deadline that the server has not met is a Failure", Exit.fail(unavailable("DeadlineExceeded")), failure],
-    ["a value whose properties throw is a Success", Exit.fail(throwing), success]
+    ["a value with properties that throw is a Success", Exit.fail(throwing), success]
   ]
 
   for (const [what, exit, outcome] of cases) {
@@ -403,7 +403,7 @@ describe("interruption and concurrency", () => {
     assert.strictEqual((yield* inspect()).inFlight, 0)
   })
 
-  scenario("a call whose classifier waits can be interrupted, and is Ignored", quick, function* () {
+  scenario("a call can be interrupted while its classifier waits, and is Ignored", quick, function* () {
     const client = yield* ending(Exit.fail(new NotFound({ id: 1 }))).pipe(
       RpcClientBreaker.protect(Users, "api", { classify: () => Effect.never })
     )

@@ -83,7 +83,7 @@ describe("the answer to the caller if the handler ends with", () => {
     ["a typed error", Cause.fail(new NotFound({ id: 1 }))],
     ["a defect", Cause.die("out of order")],
     ["a defect beside the error of a deadline", Cause.combine(Cause.die(late), Cause.die("out of order"))],
-    ["a timeout of its own, as a defect", Cause.die(new Cause.TimeoutError("slow"))],
+    ["its own timeout, as a defect", Cause.die(new Cause.TimeoutError("slow"))],
     ["a defect beside a rejection", Cause.combine(Cause.die(open), Cause.die("out of order"))],
     ["an interruption", Cause.interrupt(1)]
   ]

@@ -70,8 +70,8 @@ describe("the default outcome of a call", () => {
       plain
     ],
     ["an error of effect/ai without a reason is a Failure", Exit.fail(bare(aiId)), plain],
-    ["an error of effect/ai whose reason is a text is a Failure", Exit.fail(bare(aiId, { reason: "no" })), plain],
-    ["an error of effect/ai whose reason has no tag is a Failure", Exit.fail(bare(aiId, { reason: {} })), plain],
+    ["an error of effect/ai with a text as its reason is a Failure", Exit.fail(bare(aiId, { reason: "no" })), plain],
+    ["an error of effect/ai with a reason without a tag is a Failure", Exit.fail(bare(aiId, { reason: {} })), plain],
     [
       "a status of effect/ai that is a text is not used",
       Exit.fail(bare(aiId, { reason: { _tag: "UnknownError", http: { response: { status: "413" } } } })),
@@ -123,8 +123,8 @@ describe("the wait of an error is", () => {
     ["its retryAfter as the text of a header", { retryAfter: "3" }, 3_000],
     ["its retryAfter as a date", { retryAfter: "Thu, 01 Jan 1970 00:00:08 GMT" }, 3_000],
     ["its retryAfter, even if it is 0", { retryAfter: 0 }, 0],
-    ["none if its retryAfter is negative", { retryAfter: -3_000 }, undefined],
-    ["none if its retryAfter is of another kind", { retryAfter: ["3"] }, undefined],
+    ["undefined if its retryAfter is negative", { retryAfter: -3_000 }, undefined],
+    ["undefined if its retryAfter is an array", { retryAfter: ["3"] }, undefined],
     ["at most a day", { retryAfter: "9 days" }, 86_400_000],
     ["the wait of its response", { response: { headers } }, 7_000],
     [
@@ -140,27 +140,27 @@ describe("the wait of an error is", () => {
     ["its own retryAfter, not the wait of its cause", { retryAfter: "1 second", cause: { headers } }, 1_000],
     ["the wait of a cause three levels below", { cause: { reason: { cause: { headers } } } }, 7_000],
     [
-      "none if only a cause four levels below has a wait",
+      "undefined if only a cause four levels below has a wait",
       { cause: { cause: { cause: { cause: { headers } } } } },
       undefined
     ],
     ["the reset of a quota if the status is 429", { status: 429, headers: { "x-ratelimit-reset": "4" } }, 4_000],
     [
-      "none for the reset of a quota if the status is 500",
+      "undefined for the reset of a quota if the status is 500",
       { status: 500, headers: { "x-ratelimit-reset": "4" } },
       undefined
     ],
     ["the reset of a quota if the status is a text", { status: "no", headers: { "x-ratelimit-reset": "4" } }, 4_000],
-    ["none for a text", "no", undefined],
-    ["none for undefined", undefined, undefined],
-    ["none if it cannot be read", hostile, undefined],
+    ["undefined for a text", "no", undefined],
+    ["undefined for undefined", undefined, undefined],
+    ["undefined if the error cannot be read", hostile, undefined],
     ["the retryAfter of effect/ai, even if it is 0", limited({ retryAfter: 0, http: { response: { headers } } }), 0],
     [
       "the wait of the response of effect/ai if its retryAfter is negative",
       limited({ retryAfter: -1, http: { response: { headers } } }),
       7_000
     ],
-    ["none for an error of effect/ai without a wait", limited({}), undefined],
+    ["undefined for an error of effect/ai without a wait", limited({}), undefined],
     ["at most a day for an error of effect/ai", limited({ retryAfter: Duration.days(9) }), 86_400_000]
   ]
   it.each(cases)("%s", (_, error, millis) => {
@@ -172,13 +172,13 @@ describe("the wait of a call is", () => {
   const headers = { "retry-after": "7" }
   const cases: ReadonlyArray<readonly [what: string, exit: Exit.Exit<unknown, unknown>, millis: number | undefined]> = [
     ["the wait of its response, if the response is a Failure", Exit.succeed(response(503, headers)), 7_000],
-    ["none if its response is a Success", Exit.succeed(response(404, headers)), undefined],
-    ["none for a value of another kind", Exit.succeed({ status: 503, headers }), undefined],
-    ["none for a value that cannot be read", Exit.succeed(hostile), undefined],
-    ["none for a rejection by another circuit", Exit.fail(rejection), undefined],
+    ["undefined if its response is a Success", Exit.succeed(response(404, headers)), undefined],
+    ["undefined for a value that is not a response", Exit.succeed({ status: 503, headers }), undefined],
+    ["undefined for a value that cannot be read", Exit.succeed(hostile), undefined],
+    ["undefined for a rejection by another circuit", Exit.fail(rejection), undefined],
     ["the wait of the error beside a rejection", failing(Cause.fail(rejection), Cause.fail({ headers })), 7_000],
     ["the wait of the error beside a defect", failing(Cause.die({ retryAfter: 1 }), Cause.fail({ headers })), 7_000],
-    ["none for a defect", Exit.die({ headers }), undefined]
+    ["undefined for a defect", Exit.die({ headers }), undefined]
   ]
   it.each(cases)("%s", (_, exit, millis) => {
     assert.strictEqual(hintOf(exit, 0), millis)

@@ -151,7 +151,7 @@ describe("a limit", () => {
 })
 
 describe("`succeededAsUsual`", () => {
-  it("is false and learns nothing if an objective is set, or while the limit holds", () => {
+  it("is false and does not learn if an objective is set, or while the limit holds", () => {
     const strict = new AdaptiveLimit({ objectiveMillis: 300, max: Infinity }, () => 0.5)
     assert.isFalse(strict.succeededAsUsual(40, 0))
     const held = new AdaptiveLimit(learning, () => 0.5)

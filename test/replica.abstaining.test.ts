@@ -54,9 +54,9 @@ const polled = (options: Options = {}) =>
       save,
       /** Calls the roll. */
       roll: Effect.andThen(vote(term), pause(100)),
-      /** The convictions of all ballots. The voter of the request has no conviction. */
+      /** Adds up the convictions of all ballots. The voter of the request has conviction 0. */
       convictions: Effect.map(vote(0), ({ sums: [thousandths = 0] }) => thousandths / 1_000),
-      /** The number of abstentions, and the number of voters. The voter of the request is a voter. */
+      /** Counts abstentions and voters. The voter of the request counts as a voter. */
       count: Effect.andThen(
         vote(0),
         Effect.map(vote(0), ({ abstained, voters }) => ({ abstained, voters }))
@@ -126,7 +126,7 @@ describe("A process that read a roll call", () => {
     }).pipe(silent)
   )
 
-  it.effect("and has since withdrawn its ballot casts a ballot again with its next call", () =>
+  it.effect("and withdraws its ballot casts a new ballot with its next call", () =>
     Effect.gen(function* () {
       const policy = { cooldown: "1 second" } as const
       const { count, process, roll } = yield* polled({ policy })

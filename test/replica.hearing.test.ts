@@ -170,7 +170,7 @@ describe("A command", () => {
     assert.strictEqual(sent.at(-1), 50_250)
   })
 
-  it("that is late is not sent again: its content must be decided again", () => {
+  it("that is late is not resent: the process first decides a second time", () => {
     const { clock, exchange, sent } = linked()
     exchange()
     clock.store += 3_600_000

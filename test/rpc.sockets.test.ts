@@ -38,7 +38,7 @@ const orDieUnlessOpen = <A, E, R>(self: Effect.Effect<A, E, R>) =>
   Effect.catch(self, (error) => (CircuitOpen.isCircuitOpen(error) ? Effect.fail(error) : Effect.die(error)))
 
 describe.each(transports)("over %s", (transport) => {
-  it.live("the circuit opens when the server stops, and closes when the server starts again", () =>
+  it.live("the circuit opens when the server stops, and closes when the server restarts", () =>
     prepared(
       Effect.gen(function* () {
         const { port, stop } = yield* serveRpc(transport, Users, usersWith({}))
@@ -132,7 +132,7 @@ describe.each(transports)("over %s", (transport) => {
 })
 
 describe("a connection without answers", () => {
-  /** A server that accepts connections, but neither reads nor writes. */
+  /** Starts a server that accepts connections, but does not read or write. */
   const silent = Effect.acquireRelease(
     Effect.callback<{ readonly port: number; readonly close: () => void }>((resume) => {
       const sockets = new Set<Socket>()

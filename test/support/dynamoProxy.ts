@@ -2,14 +2,12 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net"
 import { Effect, type Scope } from "effect"
 
-/** A request to DynamoDB. */
 export interface Sent {
   /** `GetItem`, `UpdateItem` and so on. */
   readonly kind: string
   readonly input: string
 }
 
-/** The proxy can answer with this error. */
 export interface Refusal {
   readonly error: string
   readonly message: string
@@ -24,7 +22,7 @@ export type Fate = Refusal | "pass" | "throttle" | "lose the answer" | Promise<u
 /** This proxy for DynamoDB records requests, and can throttle or delay them. */
 export interface DynamoProxy {
   readonly url: string
-  /** All forwarded requests, with the answers of DynamoDB. */
+  /** Lists all forwarded requests. `answer` comes from DynamoDB. */
   readonly passed: Array<Sent & { readonly status: number; readonly answer: string }>
   decide: (sent: Sent) => Fate
 }

@@ -22,7 +22,6 @@ export interface Invocation {
   readonly calls: number
 }
 
-/** The results of the calls, and the state of the circuit after them. */
 export interface Result {
   readonly got: ReadonlyArray<string>
   readonly standing: string

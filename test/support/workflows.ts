@@ -2,7 +2,7 @@ import { Clock, Effect, Layer, Schema } from "effect"
 import { Activity, Workflow, type WorkflowEngine } from "effect/workflow"
 import { CircuitOpen } from "effect-fuse"
 
-/** A workflow. The payload identifies the execution. */
+/** The payload identifies an execution of this workflow. */
 export const Order = Workflow.make("Order", {
   payload: { id: Schema.String },
   idempotencyKey: ({ id }) => id,

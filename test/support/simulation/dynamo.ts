@@ -29,7 +29,7 @@ interface Input extends Readonly<Record<string, unknown>> {
   readonly RequestItems: Readonly<Record<string, { readonly Keys: ReadonlyArray<Item> }>>
 }
 
-/** A part of an update expression, in the format of the emulator. */
+/** The emulator parses an update expression into these parts. */
 interface Section {
   readonly type: "set" | "remove"
   readonly path: ReadonlyArray<string>
@@ -40,7 +40,7 @@ const textIn = (item: Item | undefined, name: string): string => (item?.[name] a
 const numberIn = (item: Item, name: string): number =>
   Number((item[name] as { N?: string } | undefined)?.N ?? Number.NaN)
 
-/** A table in memory, without delays. */
+/** Makes a table in memory. The table has no delays. */
 export class Table {
   readonly items = new Map<string, Item>()
   /** The maximum size of an item after an update. */
@@ -136,7 +136,6 @@ export const tableStore = (
     newLife
   )
 
-/** A deliberate fault of the table. */
 export interface Wrong {
   /** Changes the input of each request. */
   readonly rewrite?: (kind: string, input: object) => object

@@ -168,7 +168,6 @@ export class VirtualClock implements Clock.Clock {
   private readonly life: Life
   /** When it began to count, by the timeline. */
   private origin: number
-  /** The timers that have not fired. */
   private readonly timers = new Set<Timer>()
   /** What its wall clock shows too much; it may change at any time. */
   wallOffset: number
