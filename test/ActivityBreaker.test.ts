@@ -284,7 +284,7 @@ describe("a workflow that waits for a circuit", () => {
     })
   }
 
-  scenario("reads the result that was stored before the activity had a circuit", function* () {
+  scenario("reads an old result from before the activity had a circuit", function* () {
     const { activity, calls } = recorded()
     const later = DurableClock.sleep({ name: "later", duration: "2 minutes" })
     const protectedNow = { is: false }

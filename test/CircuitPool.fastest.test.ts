@@ -118,7 +118,7 @@ describe("a member is left out", () => {
     })
   )
 
-  it.effect("but not in a pool of two: the slow member gets few calls until it has recovered", () =>
+  it.effect("but not in a pool of two: the slow member gets few calls until it recovers", () =>
     Effect.gen(function* () {
       const recovers: Replica = { slow: (at) => (at >= 20 && at < 40 ? 10 : 1) }
       const report = yield* play({ ...base, seconds: 100, seed: "1", replicas: replicas(2, recovers) })

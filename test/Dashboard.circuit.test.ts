@@ -30,7 +30,7 @@ const about = (lastFailure: string | undefined, ...policy: NameDetails["policy"]
 })
 
 describe("the reports of the processes", () => {
-  it("have the name and the rates per second of each process, the worst process first", () => {
+  it("have the name and the rates per second of each process, and start with the worst process", () => {
     const { processes, reporting } = processesOf(
       digestsOf({
         "shop-1~a1": [nameDigest({ failures: 10 })],

@@ -94,7 +94,7 @@ describe("the number of requests", () => {
   )
 
   live(
-    "is four for casts and swaps, and one more for each circuit and each roll call",
+    "is four for casts and swaps, plus one for each circuit and each roll call",
     Effect.gen(function* () {
       const { during, store } = yield* counting
       yield* exchanged(store)

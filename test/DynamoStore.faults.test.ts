@@ -336,7 +336,7 @@ describe("a write that arrives late", () => {
   }
 
   live(
-    "takes effect with the time of its sending if no process has written since then",
+    "takes effect with its sending time if no other process wrote after that time",
     Effect.gen(function* () {
       const { arrive, other } = yield* heldBack(isCommit, 2_000)
       yield* Effect.sleep(2_500)
@@ -347,7 +347,7 @@ describe("a write that arrives late", () => {
   )
 
   live(
-    "to the item of a circuit does not replace the write of a later turn",
+    "to a circuit item does not replace the write of a later turn",
     Effect.gen(function* () {
       const { arrive, other } = yield* heldBack(isOfCircuit, 60_000)
       const [record] = (yield* other.load(["api"])).records

@@ -82,7 +82,7 @@ describe("a commit of a process that was frozen", () => {
   )
 })
 
-describe("an exchange whose deadline passes while it reads the circuits", () => {
+describe("an exchange that reads the circuits until its deadline passes", () => {
   it.live("is late and has no effect, even if no other process writes", () =>
     Effect.gen(function* () {
       const { holdNext, open, time } = made()

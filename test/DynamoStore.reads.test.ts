@@ -110,7 +110,7 @@ describe("a page", () => {
     })
   )
 
-  it.live("omits an item that an administrator deleted, after at most five minutes", () =>
+  it.live("omits a deleted item after at most five minutes", () =>
     Effect.gen(function* () {
       const { exchange, open, table, time } = made()
       const [writer, reader] = [open(), open()]

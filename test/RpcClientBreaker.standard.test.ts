@@ -171,7 +171,7 @@ describe("the standard client", () => {
     assert.strictEqual(seen.length, 1)
   })
 
-  scenario("throws for an idempotent procedure that the group does not have", calm, function* () {
+  scenario("throws if the group does not contain an idempotent procedure", calm, function* () {
     const wrong = () =>
       RpcClientBreaker.standard(answering().self, Users, "api", { idempotent: ["GetUsers" as "GetUser"] })
     assert.throws(wrong, /RpcClientBreaker\.standard.*idempotent.*GetUsers/)

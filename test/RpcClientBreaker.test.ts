@@ -302,7 +302,7 @@ describe("the circuit of a call:", () => {
     assert.strictEqual(key, "WatchUsers undefined")
   })
 
-  scenario("a procedure that the group does not have has no circuit", quick, function* () {
+  scenario("a procedure that is not in the group has no circuit", quick, function* () {
     const group = RpcGroup.make(Rpc.make("AddUser", { payload: { name: Schema.String } }))
     const client = yield* brokenClient(RpcClientBreaker.protect(group as unknown as typeof Users, "api"))
     yield* Effect.exit(client.GetUser({ id: 1 }))

@@ -173,24 +173,28 @@ describe("the answer to the caller if the handler ends with", () => {
 })
 
 describe("orUnavailable", () => {
-  scenario("turns the rejection of a call in the handler into an answer, and keeps other errors", quick, function* () {
-    const database = (id: number) =>
-      pipe(
-        Effect.fail(new NotFound({ id })),
-        CircuitBreaker.protect("database", { isFailure: () => true }),
-        RpcServerBreaker.orUnavailable
+  scenario(
+    "turns the rejection of a call in the handler into an answer, and does not change other errors",
+    quick,
+    function* () {
+      const database = (id: number) =>
+        pipe(
+          Effect.fail(new NotFound({ id })),
+          CircuitBreaker.protect("database", { isFailure: () => true }),
+          RpcServerBreaker.orUnavailable
+        )
+      const store = yield* Effect.context<never>()
+      const client = yield* served(
+        { GetUser: ({ id }) => Effect.provideContext(database(id) as Effect.Effect<never, NotFound>, store) },
+        RpcServerBreaker.layer()
       )
-    const store = yield* Effect.context<never>()
-    const client = yield* served(
-      { GetUser: ({ id }) => Effect.provideContext(database(id) as Effect.Effect<never, NotFound>, store) },
-      RpcServerBreaker.layer()
-    )
-    const tags = yield* times(
-      2,
-      Effect.map(Effect.flip(client.GetUser({ id: 1 })), ({ _tag }) => _tag)
-    )
-    assert.deepStrictEqual(tags, ["NotFound", "ServiceUnavailable"])
-  })
+      const tags = yield* times(
+        2,
+        Effect.map(Effect.flip(client.GetUser({ id: 1 })), ({ _tag }) => _tag)
+      )
+      assert.deepStrictEqual(tags, ["NotFound", "ServiceUnavailable"])
+    }
+  )
 })
 
 describe("circuits around handlers", () => {

@@ -143,7 +143,7 @@ describe("A command on a table of DynamoDB", () => {
   )
 
   live(
-    "takes the table from CIRCUITS_TABLE, beside the trail of DATABASE_URL; another flag comes first",
+    "uses the table in CIRCUITS_TABLE and the trail in DATABASE_URL; another flag has priority",
     Effect.gen(function* () {
       const { flags, prefix } = yield* ready("DynamoDB")
       const database = flags[flags.indexOf("--database") + 1]

@@ -227,7 +227,7 @@ describe("A process that read a roll call", () => {
     }).pipe(silent)
   )
 
-  it.effect("does not abstain after its next call, even if the network lost the ballot for that call", () =>
+  it.effect("does not abstain after its next call, even if the ballot for that call was lost", () =>
     Effect.gen(function* () {
       const { count, process, roll } = yield* polled()
       yield* roll
