@@ -31,7 +31,7 @@ const stored = (place: Place, where: string) =>
   )
 
 describe("a workflow in PostgreSQL that waits for a circuit", () => {
-  live("continues in another runner, and its activity runs once, as its first attempt", (place) =>
+  live("continues in another runner, and its activity runs once as attempt 1", (place) =>
     Effect.gen(function* () {
       const { activity, calls } = recorded()
       const { layer, runs } = defined(ActivityBreaker.protect(activity, "api", waits))
@@ -164,34 +164,36 @@ describe("a workflow in PostgreSQL that waits for a circuit", () => {
     })
   )
 
-  live("waits with 49 others: after one probe, all continue in waves, without a second durable wait", (place) =>
-    Effect.gen(function* () {
-      const probe = yield* Deferred.make<string>()
-      const { activity, calls } = recorded(Deferred.await(probe))
-      const { layer, runs } = defined(ActivityBreaker.protect(activity, "api", { ...waits, maxDelay: "6 seconds" }))
-      const one = yield* runner(place.url, layer)
-      yield* one.run(CircuitBreaker.isolate("api"))
-      yield* Effect.forEach(upTo(50), (id) => one.run(Order.execute({ id: String(id) }, { discard: true })), {
-        concurrency: 10
+  live(
+    "waits with 49 other workflows: after one probe, all continue in waves and do not wait durably a second time",
+    (place) =>
+      Effect.gen(function* () {
+        const probe = yield* Deferred.make<string>()
+        const { activity, calls } = recorded(Deferred.await(probe))
+        const { layer, runs } = defined(ActivityBreaker.protect(activity, "api", { ...waits, maxDelay: "6 seconds" }))
+        const one = yield* runner(place.url, layer)
+        yield* one.run(CircuitBreaker.isolate("api"))
+        yield* Effect.forEach(upTo(50), (id) => one.run(Order.execute({ id: String(id) }, { discard: true })), {
+          concurrency: 10
+        })
+        yield* until(stored(place, "entity_type = 'Workflow/-/DurableClock'"), (clocks) => clocks.length === 50)
+        yield* one.run(Effect.andThen(CircuitBreaker.release("api"), CircuitBreaker.open("api", { for: "1 millis" })))
+        assert.deepStrictEqual([runs.count, calls.length], [50, 0])
+        yield* until(
+          Effect.sync(() => runs.count),
+          (count) => count === 100
+        )
+        yield* until(
+          Effect.sync(() => calls.length),
+          (count) => count >= 1
+        )
+        assert.strictEqual(calls.length, 1)
+        yield* Deferred.succeed(probe, "charged")
+        yield* until(
+          Effect.map(one.run(CircuitBreaker.inspect("api")), ({ totals }) => totals.successes),
+          (count) => count === 50
+        )
+        assert.deepStrictEqual([runs.count, calls.length], [100, 50])
       })
-      yield* until(stored(place, "entity_type = 'Workflow/-/DurableClock'"), (clocks) => clocks.length === 50)
-      yield* one.run(Effect.andThen(CircuitBreaker.release("api"), CircuitBreaker.open("api", { for: "1 millis" })))
-      assert.deepStrictEqual([runs.count, calls.length], [50, 0])
-      yield* until(
-        Effect.sync(() => runs.count),
-        (count) => count === 100
-      )
-      yield* until(
-        Effect.sync(() => calls.length),
-        (count) => count >= 1
-      )
-      assert.strictEqual(calls.length, 1)
-      yield* Deferred.succeed(probe, "charged")
-      yield* until(
-        Effect.map(one.run(CircuitBreaker.inspect("api")), ({ totals }) => totals.successes),
-        (count) => count === 50
-      )
-      assert.deepStrictEqual([runs.count, calls.length], [100, 50])
-    })
   )
 })

@@ -14,7 +14,7 @@ import { define, Order, recorded } from "./support/workflows.ts"
 const noJitter = { jitter: 0 }
 
 describe("an activity whose circuit is open", () => {
-  scenario("suspends its workflow for the retryAfter, and then runs as its first attempt", function* () {
+  scenario("suspends its workflow for the retryAfter, and then runs as attempt 1", function* () {
     const { activity, calls } = recorded()
     const runs = yield* define(ActivityBreaker.protect(activity, "api", noJitter))
     yield* CircuitBreaker.open("api", { for: "30 seconds" })
@@ -71,7 +71,7 @@ describe("an activity whose circuit is open", () => {
     assert.strictEqual(calls.length, 1)
   })
 
-  scenario("waits for another circuit inside the activity, without a failure of its own circuit", function* () {
+  scenario("waits for another circuit inside the activity, and its own circuit records no failure", function* () {
     yield* CircuitBreaker.isolate("db", { for: "30 seconds" })
     const { activity, calls } = recorded(Effect.as(CircuitBreaker.protect(Effect.void, "db"), "charged"))
     yield* define(ActivityBreaker.protect(activity, "api", noJitter))
@@ -236,7 +236,7 @@ describe("a workflow that waits for a circuit", () => {
     assert.strictEqual(first.calls.length, 1)
   })
 
-  scenario("runs its other activities to their end, once each", function* () {
+  scenario("runs each of its other activities once", function* () {
     const other = recorded(Effect.as(Effect.sleep("10 seconds"), "shipped"))
     const shipped = Activity.make({
       name: "ship",
@@ -284,7 +284,7 @@ describe("a workflow that waits for a circuit", () => {
     })
   }
 
-  scenario("reads the result that was stored before the activity had a circuit", function* () {
+  scenario("reads an old result from before the activity had a circuit", function* () {
     const { activity, calls } = recorded()
     const later = DurableClock.sleep({ name: "later", duration: "2 minutes" })
     const protectedNow = { is: false }
@@ -303,7 +303,7 @@ describe("a workflow that waits for a circuit", () => {
     assert.strictEqual(calls.length, 1)
   })
 
-  scenario("resumes by itself even if the workflow suspends on failure, because a wait is not a failure", function* () {
+  scenario("resumes by itself even if the workflow suspends on failure: a wait is not a failure", function* () {
     const Strict = Workflow.make("Strict", {
       payload: { id: Schema.String },
       idempotencyKey: ({ id }) => id,
@@ -347,7 +347,7 @@ describe("a workflow that waits for a circuit", () => {
 })
 
 describe("1,000 workflows that wait for one circuit", () => {
-  scenario("make one probe, and then continue in waves, without a second durable wait", function* () {
+  scenario("make one probe, then continue in waves and do not wait durably a second time", function* () {
     const { activity, calls } = recorded(Effect.as(Effect.sleep("200 millis"), "charged"))
     const runs = yield* define(ActivityBreaker.protect(activity, "api", noJitter))
     yield* CircuitBreaker.open("api", { for: "30 seconds" })

@@ -30,7 +30,7 @@ const asked = (waits: ActivityBreaker.Waits, hold: Duration.Input | undefined, u
   })
 
 describe("the waits of an activity", () => {
-  scenario("start at one minute without a known end, and grow with the time waited, up to maxDelay", function* () {
+  scenario("start at one minute if the end is unknown, and grow up to maxDelay", function* () {
     const { seen } = yield* asked({ maxDelay: "2 minutes" }, undefined, "30 minutes")
     const waits = seen.slice(1).map((at, index) => at - (seen[index] ?? 0))
     assert.deepStrictEqual(waits, [...Array(9).fill(60), 68, 76, 85, 96, 109, ...Array(6).fill(120)])
@@ -78,7 +78,7 @@ describe("the waits of an activity", () => {
     assert.deepStrictEqual([open.reason, Duration.isFinite(open.retryAfter)], ["Isolated", false])
   })
 
-  scenario("reach maxWait in steps of maxDelay without a known end", function* () {
+  scenario("reach maxWait in steps of maxDelay if the end is unknown", function* () {
     const { order, seen } = yield* asked({ maxWait: "35 seconds", maxDelay: "10 seconds" }, undefined, "1 minute")
     assert.deepStrictEqual(seen, [0, 10, 20, 30])
     assert.strictEqual(rejectionIn(yield* Fiber.join(order)).reason, "Isolated")
@@ -118,7 +118,7 @@ describe("the waits of an activity", () => {
       yield* begin("1")
       yield* begin("2")
       yield* TestClock.adjust("35 seconds")
-      // The first call was the probe, which timed out after 4 seconds. The second call had waited for the probe.
+      // The first call was the probe and timed out after 4 seconds. The second call waited for the probe.
       const ends = yield* Effect.forEach(["1", "2"], (id) =>
         Effect.flatMap(Order.executionId({ id }), (one) => Order.poll(one))
       )
@@ -128,7 +128,7 @@ describe("the waits of an activity", () => {
     { ...quick, cooldown: "4 seconds", probeTimeout: "4 seconds" }
   )
 
-  scenario("start again at each attempt, and Activity.retry may retry a CircuitOpen", function* () {
+  scenario("start from zero at each attempt, and Activity.retry may retry a CircuitOpen", function* () {
     const { activity, calls } = recorded()
     yield* define(
       Activity.retry(ActivityBreaker.protect(activity, "api", { ...noJitter, maxWait: "1 minute" }), { times: 1 })

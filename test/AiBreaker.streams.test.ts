@@ -45,7 +45,7 @@ scenario("a stream counts once it has ended, while its scope is still open", fiv
   }
 })
 
-scenario("a silent stream is a Failure if the deadline of its caller ends it after enough time", five, function* () {
+scenario("a silent stream is a Failure if the caller's deadline ends it after enough time", five, function* () {
   const queue = yield* Queue.unbounded<Part>()
   for (const deadline of ["100 millis", "10 seconds"] as const) {
     const reads = Deadline.within(Effect.provide(Stream.runDrain(parts), fromQueue(queue)), deadline)

@@ -7,7 +7,7 @@ import { embeddings, messagesApi, messagesModel, refusal, streamed } from "./sup
 
 const prompt = "Hello"
 
-/** The values of the metric by their labels. */
+/** Reads the values of the metric. Their labels are the keys. */
 const tokens = Effect.map(Metric.snapshot, (all) =>
   Object.fromEntries(
     all
@@ -32,7 +32,7 @@ const usages: ReadonlyArray<readonly [what: string, usage: unknown, counted: obj
 ]
 
 describe("The tokens of a model", () => {
-  it.effect("count for its provider and its name: two calls and a stream, but not a failed call", () =>
+  it.effect("count for its provider and its name: two calls and a stream count, a failed call does not", () =>
     Effect.gen(function* () {
       const api = yield* messagesApi
       const calls = Effect.gen(function* () {

@@ -5,7 +5,7 @@ import { BreakerMetrics, BreakerStore } from "effect-fuse"
 import { fail, pass } from "./support/verbs.ts"
 
 describe("The options of BreakerMetrics.layer", () => {
-  /** Provides an empty registry, because the default registry also has the metrics of other tests. */
+  /** Provides an empty registry. The default registry contains the metrics of other tests. */
   const withMetrics = (options: BreakerMetrics.Options) =>
     Effect.provide(
       BreakerMetrics.layer(options).pipe(

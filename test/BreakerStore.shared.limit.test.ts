@@ -34,7 +34,7 @@ describe("In a fleet whose policy has a limit", () => {
   )
 
   it.effect(
-    "after the fleet closes the circuit, each process limits its own calls, even a process without earlier calls",
+    "after the fleet closes the circuit, each process limits its own calls, even if it made no calls before",
     () =>
       Effect.gen(function* () {
         const { all, at, processes } = yield* fleet(3, { policy })

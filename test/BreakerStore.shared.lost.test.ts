@@ -204,7 +204,7 @@ describe("A roll call about a record that a process has not read", () => {
       const { all, at, processes } = yield* fleet(5)
       yield* all((process) => process.succeed)
       const behind = [at(2), at(3), at(4)]
-      // The heartbeats of these processes still receive roll calls. They receive nothing else.
+      // The heartbeats of these processes receive only roll calls.
       for (const { trouble } of behind) Object.assign(trouble, { deaf: true, now: "fail", only: ["page"] })
       yield* at(0).run(CircuitBreaker.isolate("api"))
       yield* at(0).run(CircuitBreaker.release("api"))

@@ -418,7 +418,7 @@ describe("A caller that asks for a place", () => {
     )
   }
 
-  it.effect("and that closed alone does not close a new opening of the fleet with its late close", () =>
+  it.effect("and that closed alone does not close a later opening of the fleet with its late close", () =>
     Effect.gen(function* () {
       const { at, processes } = yield* fleet(2)
       yield* openTogether(processes)

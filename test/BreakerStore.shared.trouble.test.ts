@@ -347,7 +347,7 @@ describe("A store that lost everything", () => {
         const { all, at, processes } = yield* fleet(3)
         yield* all((process) => process.succeed)
         for (const { trouble } of processes) trouble.now = "fail"
-        // After this time, the store no longer counts a silent process as live.
+        // After this time, the store does not count a silent process as live.
         yield* TestClock.adjust("15 seconds")
         at(0).trouble.now = "none"
         yield* TestClock.adjust("1200 millis")

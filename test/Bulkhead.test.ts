@@ -199,7 +199,7 @@ describe.each([
   ["bulkhead", Resilience.bulkhead(one)],
   ["rate limiter", Resilience.rateLimit(RateLimiter.RateLimiter, perInterval)]
 ] as const)("The wait in a %s inside a circuit", (_, queue) => {
-  /** Starts calls of 200 milliseconds at once, and another call after 350 milliseconds. Then waits until all calls end. */
+  /** Starts calls at once, and another call after 350 milliseconds. Each call runs for 200 milliseconds. Waits until all calls end. */
   const run = (count: number, policy: BreakerPolicy.Input) =>
     Effect.gen(function* () {
       const call = Resilience.pipeline(queue, Resilience.breaker("api", { policy }))(Effect.sleep("200 millis"))
@@ -229,7 +229,7 @@ describe.each([
   )
 })
 
-it.effect("After a wait in a bulkhead that was given up, the time of the call counts again", () =>
+it.effect("If a call stops waiting in a bulkhead, its time counts for slowCall again", () =>
   Effect.gen(function* () {
     const bulkhead = Bulkhead.makeUnsafe({ concurrency: 1, queue: 10 })
     const call = Effect.never.pipe(

@@ -88,7 +88,7 @@ describe("callers that wait for a circuit with a limit", () => {
   })
 
   scenario(
-    "start soon after a reset, even if the dependency has asked its clients to wait for a minute",
+    "start soon after a reset, even if the dependency asked clients to wait for a minute",
     { limit: true, trip: never },
     function* () {
       yield* CircuitBreaker.open("api")

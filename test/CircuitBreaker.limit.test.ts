@@ -67,7 +67,7 @@ describe("a limit", () => {
     assert.isAtLeast(Duration.toMillis(retryAfter), 50)
     assert.isAtMost(Duration.toMillis(retryAfter), 150)
     yield* endAll(calls.slice(0, 1), Exit.succeed("ok"))
-    // The end of the call freed one slot, and its success added at most one more.
+    // The call ended and freed one slot. Its success raised the limit by 0 or 1.
     yield* hang()
     const { limit: grown = 0 } = yield* inspect()
     assert.include([limit, (limit ?? 0) + 1], grown)
@@ -449,7 +449,7 @@ describe("callers that wait for a circuit with a limit", () => {
 })
 
 describe("a batch of calls", () => {
-  scenario("rejects only the calls in excess of the limit", { limit: { max: 3 } }, function* () {
+  scenario("rejects only the calls above the limit", { limit: { max: 3 } }, function* () {
     const fiber = yield* start(
       CircuitBreaker.forEach([1, 2, 3, 4, 5], (n) => Effect.as(Effect.sleep(10), n), {
         name: "api",
@@ -465,20 +465,24 @@ describe("a batch of calls", () => {
 })
 
 describe("a pool of members with limits", () => {
-  scenario("chooses a member below its limit, and rejects only if all members are at their limits", {}, function* () {
-    const pool = CircuitPool.make("hosts", { members: ["a", "b"], choose: "inOrder", policy: { limit: { max: 1 } } })
-    const call = CircuitPool.call(pool, (member) => Effect.as(Effect.sleep(10), member))
-    const fibers = yield* times(3, start(Effect.exit(call)))
-    yield* TestClock.adjust(10)
-    const exits = yield* Effect.forEach(fibers, Fiber.join)
-    assert.deepStrictEqual(
-      // Which of two equal members is chosen first is random.
-      exits
-        .filter(Exit.isSuccess)
-        .map(({ value }) => value)
-        .sort(),
-      ["a", "b"]
-    )
-    assert.deepStrictEqual(reasons(exits), ["Limited"])
-  })
+  scenario(
+    "chooses a member below its limit, and rejects a call only if all members are at their limits",
+    {},
+    function* () {
+      const pool = CircuitPool.make("hosts", { members: ["a", "b"], choose: "inOrder", policy: { limit: { max: 1 } } })
+      const call = CircuitPool.call(pool, (member) => Effect.as(Effect.sleep(10), member))
+      const fibers = yield* times(3, start(Effect.exit(call)))
+      yield* TestClock.adjust(10)
+      const exits = yield* Effect.forEach(fibers, Fiber.join)
+      assert.deepStrictEqual(
+        // Which of two equal members is chosen first is random.
+        exits
+          .filter(Exit.isSuccess)
+          .map(({ value }) => value)
+          .sort(),
+        ["a", "b"]
+      )
+      assert.deepStrictEqual(reasons(exits), ["Limited"])
+    }
+  )
 })

@@ -11,7 +11,7 @@ const loads = (pool: CircuitPool.CircuitPool<unknown>) =>
 
 type List = ReadonlyArray<string> | Readonly<Record<string, string>>
 
-/** Makes a pool, and `announce`, which replaces the list of its members. */
+/** Makes a pool. `announce` replaces the list of its members. */
 const announcing = (first: List) =>
   Effect.gen(function* () {
     const lists = yield* Queue.unbounded<List>()
@@ -64,7 +64,7 @@ describe("a pool that discovers its members", () => {
     assert.sameMembers(yield* times(2, called(pool)), ["b", "c"])
   })
 
-  scenario("a call in flight to a removed member ends as usual", quick, function* () {
+  scenario("a call in flight to a removed member ends normally", quick, function* () {
     const { announce, pool } = yield* announcing(["a"])
     const answer = yield* Deferred.make<string>()
     const fiber = yield* Effect.forkChild(

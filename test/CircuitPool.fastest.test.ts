@@ -8,7 +8,7 @@ import { quick, scenario, times } from "./support/verbs.ts"
 const seeds = ["1", "2", "3"]
 const tenTimes: Replica = { slow: () => 10 }
 const names = (n: number) => Array.from({ length: n }, (_, i) => `m${i}`)
-/** `n` replicas: the given replicas first, then healthy replicas. */
+/** Makes `n` replicas: first the given replicas, then healthy replicas. */
 const replicas = (n: number, ...first: ReadonlyArray<Replica>): Traffic["replicas"] =>
   Object.fromEntries(names(n).map((name, i) => [name, first[i] ?? {}]))
 const base = { rate: 100, seconds: 60 }
@@ -98,7 +98,7 @@ describe("a member is left out", () => {
     )
   }
 
-  it.effect("for about ten seconds at a time; after that, one call tests whether the member is fast again", () =>
+  it.effect("for about ten seconds; then one call tests whether the member is fast", () =>
     Effect.gen(function* () {
       const report = yield* play({ ...base, seconds: 80, seed: "1", replicas: replicas(3, later) })
       const tries = report.reached.filter(({ at, member }) => member === "m0" && at >= 30)
@@ -118,7 +118,7 @@ describe("a member is left out", () => {
     })
   )
 
-  it.effect("but not in a pool of two: the slow member gets few calls until it has recovered", () =>
+  it.effect("but not in a pool of two: the slow member gets few calls until it recovers", () =>
     Effect.gen(function* () {
       const recovers: Replica = { slow: (at) => (at >= 20 && at < 40 ? 10 : 1) }
       const report = yield* play({ ...base, seconds: 100, seed: "1", replicas: replicas(2, recovers) })
@@ -158,7 +158,7 @@ describe("a member that fails fast does not attract calls", () => {
     )
   }
 
-  scenario("a failure with a retryAfter counts as a call that took this time", {}, function* () {
+  scenario("a failure with a retryAfter counts as a call with this duration", {}, function* () {
     const pool = CircuitPool.make("api", { members: ["a", "b"], choose: "fastest" })
     const ends = CircuitPool.call(pool, () => Effect.fail("busy"), {
       classify: () => Outcome.failure({ retryAfter: "30 seconds" })
@@ -207,7 +207,7 @@ describe("a call of a pool that chooses the fastest", () => {
     )
   })
 
-  scenario("is no longer in flight after a failure, a defect, an interruption or a success", quick, function* () {
+  scenario("counts as ended after a failure, a defect, an interruption or a success", quick, function* () {
     const three = pool()
     for (const ends of [Effect.fail("boom"), Effect.die("bug"), Effect.interrupt, Effect.void]) {
       yield* Effect.exit(CircuitPool.call(three, () => ends))

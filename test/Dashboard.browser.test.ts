@@ -92,7 +92,7 @@ const use = (circuit: string) => Effect.forEach(shared.fleet, (one) => one.ask("
 const withStore = <A, E>(f: (store: Effect.Success<ReturnType<typeof RedisStore.make>>) => Effect.Effect<A, E>) =>
   Effect.orDie(Effect.provideContext(Effect.flatMap(RedisStore.make({}), f), shared.connection))
 
-/** Starts a measurement. The returned function says which share of a core the process has used since then. */
+/** Starts a measurement. Returns a function that reads the share of a core that the process has used since the start. */
 const cpuOf = (pid: number): (() => number) => {
   const before = { at: Date.now(), millis: cpuMillis(pid) }
   return () => (cpuMillis(pid) - before.millis) / (Date.now() - before.at)
@@ -428,7 +428,7 @@ describe("the page of a fleet on Redis", () => {
         `1,000 circuits, 200 processes: server ${(share * 100).toFixed(1)} % of a core; tasks over 50 ms while it loads: ${first}; afterwards: ${later}`
       )
       assert.match(yield* say(() => page.locator(".source").innerText()), /200 processes/)
-      // The table has pages, so its size does not depend on the number of circuits.
+      // A page of the table has a fixed size, whatever the number of circuits is.
       yield* say(() => page.getByText("1 to 30 of 1,000").waitFor())
       for (let i = 0; i < 33; i++) yield* say(() => page.getByRole("button", { name: "Next" }).click())
       yield* say(() => page.getByText("991 to 1,000 of 1,000").waitFor())

@@ -30,7 +30,7 @@ const about = (lastFailure: string | undefined, ...policy: NameDetails["policy"]
 })
 
 describe("the reports of the processes", () => {
-  it("have the name and the rates per second of each process, the worst process first", () => {
+  it("have the name and the rates per second of each process, and start with the worst process", () => {
     const { processes, reporting } = processesOf(
       digestsOf({
         "shop-1~a1": [nameDigest({ failures: 10 })],
@@ -73,7 +73,7 @@ describe("the reports of the processes", () => {
     assert.deepStrictEqual([policies, policy], [2, [{ name: "slowCall", value: "1s" }]])
   })
 
-  it("about a key have only the processes whose digest contains the key", () => {
+  it("about a key omit processes if their digest does not contain the key", () => {
     const worst: ReadonlyArray<WorstKey> = [
       { key: "berlin", state: "Open", failures: 7 },
       { key: "lyon", state: "Closed", failures: 1 }
@@ -86,7 +86,7 @@ describe("the reports of the processes", () => {
     assert.deepStrictEqual(views("oslo"), [])
   })
 
-  it("are bounded and have no control characters, and all processes are counted", () => {
+  it("are bounded and have no control characters, and their count includes all processes", () => {
     const foreign = "\u202e\u0000".repeat(100)
     const all = Object.fromEntries(
       Array.from({ length: 300 }, (_, i) => [

@@ -210,33 +210,35 @@ describe("the feed", () => {
     })
   )
 
-  it.effect("sends a large view in parts: first the circuits that are not closed, and an id only at the end", () =>
-    Effect.gen(function* () {
-      const { content, reader } = fake()
-      content.names = Array.from({ length: 400 }, (_, i) => [`healthy-${i}`, 1] as const)
-      content.circuits = Array.from({ length: 60 }, (_, i) => known(`zz-${i}`, undefined, "Open", i))
-      const feed = yield* feedOf(reader)
-      const stream = (yield* feed.join(rights, undefined)) ?? Stream.empty
-      const [bytes] = yield* Stream.runCollect(Stream.take(stream, 1))
-      const messages = new TextDecoder()
-        .decode(bytes)
-        .split("\n\n")
-        .filter((one) => one !== "")
-        .map((one) => parsed(new TextEncoder().encode(one)))
-      assert.deepStrictEqual(
-        messages.map(({ event, id }) => [event, id !== ""]),
-        [
-          ["view", false],
-          ["more", false],
-          ["more", false],
-          ["more", true]
-        ]
-      )
-      const parts = messages.map(({ data }) => data.circuits as PageView["circuits"])
-      assert.isTrue(parts[0]?.slice(0, 60).every(({ state }) => state === "Open"))
-      assert.strictEqual(messages[0]?.data.rest, parts.slice(1).flat().length)
-      assert.strictEqual(new Set(parts.flat().map(({ id }) => id)).size, 460)
-    })
+  it.effect(
+    "sends a large view in parts: circuits that are not closed come first, and only the last part has an id",
+    () =>
+      Effect.gen(function* () {
+        const { content, reader } = fake()
+        content.names = Array.from({ length: 400 }, (_, i) => [`healthy-${i}`, 1] as const)
+        content.circuits = Array.from({ length: 60 }, (_, i) => known(`zz-${i}`, undefined, "Open", i))
+        const feed = yield* feedOf(reader)
+        const stream = (yield* feed.join(rights, undefined)) ?? Stream.empty
+        const [bytes] = yield* Stream.runCollect(Stream.take(stream, 1))
+        const messages = new TextDecoder()
+          .decode(bytes)
+          .split("\n\n")
+          .filter((one) => one !== "")
+          .map((one) => parsed(new TextEncoder().encode(one)))
+        assert.deepStrictEqual(
+          messages.map(({ event, id }) => [event, id !== ""]),
+          [
+            ["view", false],
+            ["more", false],
+            ["more", false],
+            ["more", true]
+          ]
+        )
+        const parts = messages.map(({ data }) => data.circuits as PageView["circuits"])
+        assert.isTrue(parts[0]?.slice(0, 60).every(({ state }) => state === "Open"))
+        assert.strictEqual(messages[0]?.data.rest, parts.slice(1).flat().length)
+        assert.strictEqual(new Set(parts.flat().map(({ id }) => id)).size, 460)
+      })
   )
 
   it.effect.each([false, true])("sends a message at least every 5 seconds (store lost: %s)", (lost) =>
@@ -251,7 +253,7 @@ describe("the feed", () => {
     })
   )
 
-  it.effect("reports at once when the store is lost, and when it answers again", () =>
+  it.effect("reports at once when the store stops answering, and when the store answers again", () =>
     Effect.gen(function* () {
       const { content, reader } = fake()
       const { heard } = yield* watch(yield* feedOf(reader))
@@ -310,7 +312,7 @@ describe("the feed", () => {
     })
   )
 
-  it.effect("a viewer that does not read is dropped, and all other viewers continue", () =>
+  it.effect("the feed drops a viewer that does not read, and all other viewers continue", () =>
     Effect.gen(function* () {
       const { content, reader } = fake()
       const feed = yield* feedOf(reader)

@@ -168,7 +168,7 @@ describe("access", () => {
     })
   )
 
-  it.live("an action from the page has the actor that the application gives", () =>
+  it.live("an action from the page has the actor from the application", () =>
     Effect.gen(function* () {
       const { run, send } = yield* page()
       yield* run(failing("api"))

@@ -24,7 +24,7 @@ const isolated = known({ state: "Isolated", why: "Isolated", since: now - 60_000
 describe("the time of a transition", () => {
   it.each<readonly [string, Known | undefined, Known, boolean, number, number]>([
     ["of an opening is the start of Open", undefined, known({ state: "Open", since: now - 4_000 }), false, now, 4_000],
-    // The circuit was closed long before the override.
+    // The circuit closed long before the override.
     ["of a release is when the record was written", isolated, known({}), false, now - 1_500, 1_500],
     [
       "of a release before the first read is when the record was written",

@@ -37,7 +37,7 @@ describe("the news of transitions", () => {
       ["api was isolated by ann: drill", "api was released by ann"]
     ],
     [
-      "the end of an earlier outage is news, and its beginning is not",
+      "the end of an earlier outage is news, but its beginning is not",
       [move(-5_000, "api", "Closed", "Open"), move(5_000, "api", "Open", "Closed")],
       ["api is closed again after 10 s"]
     ],
@@ -83,7 +83,7 @@ describe("the memory of the news", () => {
     const left = new Set([circuitId("api", "k1"), circuitId("api", "k4001")])
     news.keep(left)
     assert.strictEqual(news.size(), 2)
-    // The outage that is still remembered is reported at its end.
+    // One outage is still in memory. Its end is reported.
     assert.deepStrictEqual(news.of([keyed(1, "HalfOpen", "Open"), keyed(1, "HalfOpen", "Closed")]), [
       "api [k1] is closed again after 0 s"
     ])
@@ -104,7 +104,7 @@ describe("the memory of the news", () => {
       const hear = yield* makeWebhook(url)
       const at = Date.now() + 1
       yield* hear({ ...change([move(at, "api", "Closed", "Open")]), sample: [] }, [])
-      // The circuit has no record now, so the end of its outage is not news.
+      // The circuit has no record, so the end of its outage is not news.
       yield* hear(change([move(at + 1, "api", "HalfOpen", "Closed"), move(at + 2, "mail", "Closed", "Open")]), [])
       yield* until(
         "the webhook has received a message",
@@ -156,7 +156,7 @@ describe("the webhook", () => {
     })
   )
 
-  it.live("receives a refused message again", () =>
+  it.live("receives a message a second time if it refuses the first request", () =>
     Effect.gen(function* () {
       const { heard, url } = yield* receiver([500])
       const hear = yield* makeWebhook(url)

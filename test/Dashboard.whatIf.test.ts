@@ -25,7 +25,7 @@ const change = (at: number, from: BandChange["from"], to: BandChange["to"], key?
   ...{ at, from, to, key }
 })
 
-/** An outage from 100 s to 200 s: the circuit opens, a probe fails, and the circuit closes. */
+/** During an outage from 100 s to 200 s, the circuit opens, a probe fails, and the circuit closes. */
 const outage = history((i) => {
   if (i === 20) return [8, 1, 2]
   return i > 20 && i <= 40 ? [0.2, 0.2, 9.8] : [10, 0, 0]
@@ -77,7 +77,7 @@ describe("the states over a period", () => {
 })
 
 describe("the calls of the samples", () => {
-  it.effect.prop("match the counts of the samples, and are in order of time", [Schema.String], ([text]) =>
+  it.effect.prop("match the counts of the samples, and are sorted by time", [Schema.String], ([text]) =>
     Effect.sync(() => {
       const chance = chances(text.length + (text.charCodeAt(0) || 0))
       const some = history(() => {
@@ -96,7 +96,7 @@ describe("the calls of the samples", () => {
     })
   )
 
-  it("a rejected call counts as failed if the circuit was open, and otherwise fails as often as the calls that ran", () => {
+  it("a rejected call counts as failed if the circuit was open; otherwise it fails at the rate of the calls that ran", () => {
     const rejecting = history(() => [10, 0, 10])
     const failed = (bands: Parameters<typeof callsOf>[1]) =>
       callsOf(rejecting, bands, end, every).calls.filter(({ fails }) => fails).length
@@ -105,7 +105,7 @@ describe("the calls of the samples", () => {
     assert.strictEqual(failed([{ state: "Open", from: 0, to: end }]), 3_000)
   })
 
-  it("are limited: if there are more, each replayed call stands for several", () => {
+  it("are limited: above the limit, each replayed call stands for several calls", () => {
     const { calls, weight } = callsOf(
       history(() => [10_000, 100, 0]),
       [],
@@ -136,7 +136,7 @@ describe("the replay", () => {
     assert.approximately(real.rejected, 990, 1)
   })
 
-  it("of a policy that never opens lets all failures through, and a longer cooldown rejects more", () => {
+  it("of a policy that never opens lets all failures through, and a longer cooldown rejects more calls", () => {
     const bands = bandsOf(outageStates, "Closed", 0, end)
     const calls = callsOf(outage, bands, end, every)
     const never = replay(calls, { ...usual, inARow: 10_000, share: 1, minimumCalls: 1_000_000 }, 0, end)

@@ -276,7 +276,7 @@ describe("the server", () => {
   )
 
   it.live(
-    "a caller with a very short deadline does not open the circuit of a handler that answers failures itself",
+    "a caller with a very short deadline does not open the circuit of a handler that turns failures into answers",
     () =>
       Effect.gen(function* () {
         const handler = pipe(
@@ -311,7 +311,7 @@ describe("the server", () => {
     ["1 millis", "a defect", [[], 1]],
     ["1 millis", "an error", [[], 1]]
   ] as const)(
-    "counts a handler that ended at a deadline of %s with %s by the time that it had",
+    "if a deadline of %s ended the handler with %s, the time of the handler decides its outcome",
     ([time, how, expected]) =>
       Effect.gen(function* () {
         const late = Deadline.within(Effect.never, time)

@@ -7,7 +7,7 @@ import { scenario } from "./support/verbs.ts"
 
 const millis = Effect.map(Deadline.remaining, Duration.toMillis)
 
-/** Runs an effect that fails. Returns its error, and how many milliseconds it took. */
+/** Runs an effect that fails. Returns its error and its duration in milliseconds. */
 const ended = <A, E, R>(self: Effect.Effect<A, E, R>) =>
   Effect.gen(function* () {
     const began = yield* Clock.currentTimeMillis
@@ -90,7 +90,7 @@ describe("within", () => {
   )
 
   it.effect.each([0, -1, Duration.zero, Duration.negate(Duration.seconds(1)), Duration.negativeInfinity])(
-    "a computed duration that is already over, %s, fails at once and does not run the effect",
+    "a computed duration of %s fails at once and does not run the effect",
     (over) =>
       Effect.gen(function* () {
         let ran = false
@@ -106,7 +106,7 @@ describe("within", () => {
       })
   )
 
-  it.effect("takes what `remaining` returns: an infinite duration sets no deadline", () =>
+  it.effect("accepts the result of `remaining`: an infinite duration sets no deadline", () =>
     Effect.gen(function* () {
       const outside = yield* Deadline.remaining
       assert.deepStrictEqual(yield* Deadline.within(Deadline.remaining, outside), Duration.infinity)
@@ -115,7 +115,7 @@ describe("within", () => {
     })
   )
 
-  it("refuses a value that is no duration, and names the field", () => {
+  it("throws an error that names the field if a value is not a duration", () => {
     for (const wrong of [Number.NaN, "soon", undefined, {}]) {
       assert.throws(() => Deadline.within(Effect.void, wrong as never), RangeError, /^Deadline\.within: duration: /)
     }
@@ -133,7 +133,7 @@ describe("a timeout", () => {
     })
   )
 
-  it.effect("names whole milliseconds in the error of a deadline that is not one", () =>
+  it.effect("rounds the deadline to whole milliseconds in its error", () =>
     Effect.gen(function* () {
       const hanging = pipe(Effect.never, Resilience.timeout("10 seconds"))
       const inner = yield* ended(Deadline.within(hanging, Duration.micros(49_966n)))
@@ -249,7 +249,7 @@ describe("a hedge", () => {
       return calls
     })
 
-  it.effect("does not start a copy that does not fit, or while a caller is retrying", () =>
+  it.effect("starts no copy if the remaining time is too short, or while a caller retries", () =>
     Effect.gen(function* () {
       assert.strictEqual(yield* copies(3_000, "first"), 2)
       assert.strictEqual(yield* copies(900, "first"), 1)
@@ -333,18 +333,18 @@ describe("a call that the deadline interrupts", () => {
     )
   }
 
-  scenario("is judged without the time that it waited in a bulkhead", policy, function* () {
+  scenario("is judged without its waiting time in a bulkhead", policy, function* () {
     const one = Resilience.standard("api", { retry: false, bulkhead: { concurrency: 1, queue: 10 } })
     const late = (call: Effect.Effect<unknown>) => Effect.exit(Deadline.within(one(call), "1 second"))
-    // The first call leaves 400 milliseconds to the second, and none to the third.
+    // After the first call, the second call has 400 milliseconds left, and the third call has 0.
     yield* lasts(Effect.all([Effect.sleep("600 millis"), Effect.never, Effect.never].map(late), { concurrency: 3 }))
     assert.deepStrictEqual(yield* counts, [0, 2])
-    // The first call leaves 600 milliseconds to the second.
+    // After the first call, the second call has 600 milliseconds left.
     yield* lasts(Effect.all([Effect.sleep("400 millis"), Effect.never].map(late), { concurrency: 2 }))
     assert.deepStrictEqual(yield* counts, [1, 2])
   })
 
-  scenario("is a Success if its timeout becomes an answer that is one", policy, function* () {
+  scenario("is a Success if its timeout becomes an answer that counts as a Success", policy, function* () {
     const call = pipe(
       Effect.never,
       Resilience.timeout("1 minute"),

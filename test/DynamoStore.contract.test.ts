@@ -7,7 +7,7 @@ import { madeBefore, ofFile } from "./support/ofFile.ts"
 
 const server = madeBefore(ofFile(dynamoTable))
 
-/** The store of another process, with its own client. */
+/** Makes the store of another process. Each store has its own client. */
 const open = Effect.gen(function* () {
   const client = yield* dynamoClient((yield* server).url)
   return yield* DynamoStore.make({ client, table: circuitsTable, prefix: "contract" })

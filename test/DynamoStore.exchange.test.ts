@@ -25,7 +25,7 @@ const places = Effect.map(server, ({ url }) => {
 
 describe("exchanges with DynamoDB", () => {
   live(
-    "are all carried out if many processes send them at once, each in a different order",
+    "all take effect if many processes send them at once, each in a different order",
     Effect.gen(function* () {
       const { store: make } = yield* places
       const stores = yield* Effect.all(upTo(4).map(() => make()))
@@ -84,7 +84,7 @@ describe("the number of requests", () => {
   )
 
   live(
-    "is one for a heartbeat, also in a fleet of a hundred processes",
+    "is one for a heartbeat, even in a fleet of a hundred processes",
     Effect.gen(function* () {
       const { during, store } = yield* counting
       for (let i = 0; i < 100; i++) yield* exchanged(store, { voter: `voter-${i}` })
@@ -94,7 +94,7 @@ describe("the number of requests", () => {
   )
 
   live(
-    "is four for casts and swaps, and one more for each circuit and each roll call",
+    "is four for casts and swaps, plus one for each circuit and each roll call",
     Effect.gen(function* () {
       const { during, store } = yield* counting
       yield* exchanged(store)
@@ -128,7 +128,7 @@ describe("the estimated time of the servers", () => {
       }
     }
   }
-  /** A request takes `millis`. The server answers in the middle, with its time. */
+  /** A request takes `millis`. The server reads its clock after half of this time. */
   const answered = ({ clock, pass }: ReturnType<typeof clockAt>, server: number, millis = 20) => {
     const sentAt = clock.local()
     pass(millis)
@@ -168,7 +168,7 @@ describe("the estimated time of the servers", () => {
   })
 
   live(
-    "makes processes with clocks minutes apart agree on the age of a record and on the live processes",
+    "lets processes with clocks minutes apart agree on the age of a record and on the live processes",
     Effect.gen(function* () {
       const { store: make } = yield* places
       const ahead = (millis: number) =>

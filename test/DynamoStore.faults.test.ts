@@ -57,7 +57,7 @@ describe("DynamoDB that", () => {
   )
 
   live(
-    "is too slow counts as unavailable, until it is faster again",
+    "is too slow counts as unavailable until it is fast",
     Effect.gen(function* () {
       const place = yield* onDynamo()
       const [a, b] = yield* two(place)
@@ -87,7 +87,7 @@ describe("DynamoDB that", () => {
   )
 
   live(
-    "throttles a client that retries for longer than an operation may take: the error says why",
+    "throttles a client whose retries exceed the operation timeout: the error names the throttling",
     Effect.gen(function* () {
       const { proxy } = yield* behindProxy
       const client = yield* dynamoClient(proxy.url, 20)
@@ -104,7 +104,7 @@ describe("DynamoDB that", () => {
       }
       proxy.decide = () => "pass"
       yield* store.load([])
-      // A request that is slow, and not repeated, may take longer: only the caller knows for how long.
+      // A slow request without retries may take longer. Only the caller knows how long it may take.
       proxy.decide = () => Effect.runPromise(Effect.sleep("1500 millis"))
       yield* store.load([])
     }),
@@ -123,7 +123,7 @@ describe("DynamoDB that", () => {
   )
 
   live(
-    "loses its table does not affect callers, and the fleet writes its overrides into the next table",
+    "loses its table does not affect callers, and the fleet writes its overrides to the next table",
     Effect.gen(function* () {
       const place = yield* onDynamo()
       const [a, b] = yield* two(place)
@@ -140,7 +140,7 @@ describe("DynamoDB that", () => {
   )
 })
 
-/** Two replicas behind a proxy, and their log messages. */
+/** Starts two replicas behind a proxy. Collects their log messages. */
 const behindProxy = Effect.gen(function* () {
   const server = yield* dynamoTable
   const proxy = yield* dynamoProxy(server.url)
@@ -163,7 +163,7 @@ const behindProxy = Effect.gen(function* () {
 
 const key = (sk: string) => ({ pk: { S: "effect-fuse" }, sk: { S: sk } })
 
-/** The error message of an operation that fails. */
+/** Runs an operation that fails. Returns its error message. */
 const failure = (self: Effect.Effect<unknown, SharedStore.StoreError>) =>
   Effect.map(Effect.exit(self), (exit) => {
     assert(Exit.isFailure(exit))
@@ -274,7 +274,7 @@ const holding = (proxy: DynamoProxy, which: (sent: Sent) => boolean, most = 1) =
   return { arrived, release: Effect.sync(() => release()) }
 }
 
-/** Two stores on one table. `one` is behind a proxy. */
+/** Makes two stores on one table. `one` is behind a proxy. */
 const twoStores = Effect.gen(function* () {
   const server = yield* dynamoTable
   const proxy = yield* dynamoProxy(server.url)
@@ -283,7 +283,7 @@ const twoStores = Effect.gen(function* () {
   return { proxy, one: yield* on(proxy.url), other: yield* on(server.url) }
 })
 
-/** An exchange with one swap. Its deadline is `millis` later. */
+/** Makes an exchange with one swap and a deadline in `millis`. */
 const swapWithin = (store: SharedStore.SharedStore, millis: number) =>
   Effect.gen(function* () {
     const { life, time } = yield* exchanged(store, { voter: "one" })
@@ -303,7 +303,7 @@ const arrivedWith = (proxy: DynamoProxy, which: (sent: Sent) => boolean) =>
   })
 
 /**
- * One process sends a swap, and a proxy holds one of its requests back. The exchange is then interrupted. `arrive` lets the request through,
+ * One process sends a swap, and a proxy holds back one of its requests. The test then interrupts the exchange. `arrive` lets the request through,
  * and returns the status of the answer.
  */
 const heldBack = (which: (sent: Sent) => boolean, millis: number) =>
@@ -324,7 +324,7 @@ const heartbeats = [
 describe("a write that arrives late", () => {
   for (const [of, { deadline, voter, wait }] of heartbeats) {
     live(
-      `changes nothing after a heartbeat of ${of}`,
+      `has no effect after a heartbeat of ${of}`,
       Effect.gen(function* () {
         const { arrive, ...stores } = yield* heldBack(isCommit, deadline)
         yield* Effect.sleep(wait)
@@ -336,7 +336,7 @@ describe("a write that arrives late", () => {
   }
 
   live(
-    "takes effect with the time of its sending if no process has written since then",
+    "takes effect with its sending time if no other process wrote after that time",
     Effect.gen(function* () {
       const { arrive, other } = yield* heldBack(isCommit, 2_000)
       yield* Effect.sleep(2_500)
@@ -347,7 +347,7 @@ describe("a write that arrives late", () => {
   )
 
   live(
-    "to the item of a circuit does not replace the write of a later turn",
+    "to a circuit item does not replace the write of a later turn",
     Effect.gen(function* () {
       const { arrive, other } = yield* heldBack(isOfCircuit, 60_000)
       const [record] = (yield* other.load(["api"])).records
@@ -361,7 +361,7 @@ describe("a write that arrives late", () => {
 
 describe("a commit whose answer is an error of the server", () => {
   live(
-    "counts as carried out after the AWS client has repeated it",
+    "counts as successful after the AWS client has repeated it",
     Effect.gen(function* () {
       const { other, proxy } = yield* twoStores
       const client = yield* dynamoClient(proxy.url, 2)
@@ -378,7 +378,7 @@ describe("a commit whose answer is an error of the server", () => {
 
 describe("a process that ends between its commit and the items of the circuits", () => {
   live(
-    "has carried out its exchange: all reads contain the changes, and the next turn writes the items",
+    "has applied its exchange: all reads contain the changes, and the next turn writes the items",
     Effect.gen(function* () {
       const { one, other, proxy } = yield* twoStores
       yield* swapOf(other, swap({ circuit: "before" }), { voter: "other" })
@@ -412,7 +412,7 @@ describe("a process that ends between its commit and the items of the circuits",
 
 describe("an exchange that would make an item too large", () => {
   live(
-    "changes nothing, and later exchanges succeed",
+    "has no effect, and later exchanges succeed",
     Effect.gen(function* () {
       const { one, other } = yield* twoStores
       const body = "x".repeat(100_000)

@@ -19,7 +19,7 @@ const item = (fields: Partial<CircuitItem>): CircuitItem => ({ ...noItem, versio
 describe("the item of a circuit", () => {
   it.each<readonly [string, CircuitItem]>([
     ["with a record", item({ record })],
-    ["with a record without an end", item({ record: { ...record, until: Infinity } })],
+    ["with a record that never ends", item({ record: { ...record, until: Infinity } })],
     ["with a record that is not listed", item({ record: { ...record, listed: false } })],
     ["with a record that the index does not contain", item({ record: { ...record, changed: false } })],
     ["with an empty body", item({ record: { ...record, body: "" } })],
@@ -28,7 +28,7 @@ describe("the item of a circuit", () => {
       "with a roll call, a question and no ballots",
       item({ boxes: new Map([["b", { epoch: 7, asked: 5, roll: { seq: 1, at: 2, term: 3 }, ballots: new Map() }]]) })
     ],
-    ["with nothing", item({})]
+    ["without any fields", item({})]
   ])("%s is read as it was written", (_, written) => {
     assert.deepStrictEqual(itemFrom(toItem(table, "api", written)), written)
   })
@@ -64,8 +64,12 @@ describe("DynamoDB may delete an item at the earliest a minute after", () => {
   const cases: ReadonlyArray<readonly [what: string, of: CircuitItem, end: number]> = [
     ["the end of its record", until({}), 1_500_000],
     ["the end of its record, if it was never listed", until({ listed: false, changed: false }), 1_500_000],
-    ["the hour in which pages show that it is no longer listed", until({ listed: false }), 1_000_000 + unlistedMillis],
-    ["the end of a record that lasts longer", until({ listed: false, until: 9_000_000 }), 9_000_000],
+    ["the hour after its removal from the list", until({ listed: false }), 1_000_000 + unlistedMillis],
+    [
+      "the end of its record, if the record is not listed but ends after that hour",
+      until({ listed: false, until: 9_000_000 }),
+      9_000_000
+    ],
     ["the end of its last ballot", item({ record, boxes: new Map([["b", late]]) }), 1_900_000],
     ["the end of its record, if its ballots end earlier", item({ record, boxes: new Map([["b", box]]) }), 1_500_000],
     [
@@ -73,7 +77,7 @@ describe("DynamoDB may delete an item at the earliest a minute after", () => {
       item({ record, boxes: new Map([["b", { ...box, roll: { seq: 1, at: 1_400_000, term: 300_000 } }]]) }),
       1_700_000
     ],
-    ["the end of its ballots, without a record", item({ boxes: new Map([["b", late]]) }), 1_900_000]
+    ["the end of its ballots, if it has no record", item({ boxes: new Map([["b", late]]) }), 1_900_000]
   ]
   it.each(cases)("%s", (_, of, end) => {
     assert.strictEqual(wholeOf(toItem(table, "api", of)["x"]), end / 1_000 + 60)
@@ -86,13 +90,13 @@ describe("DynamoDB may delete an item at the earliest a minute after", () => {
   })
 })
 
-it("DynamoDB never deletes an item whose record has no end", () => {
+it("DynamoDB never deletes an item if its record never ends", () => {
   const endless = { ...record, until: Infinity }
   assert.notProperty(toItem(table, "api", item({ record: endless })), "x")
   assert.notProperty(toItem(table, "api", item({ record: { ...endless, listed: false } })), "x")
 })
 
-it("a record has an age, also if the clock of this process is behind, and ends at its end", () => {
+it("a record has an age even if the clock of this process is behind, and it ends at its end time", () => {
   assert.deepStrictEqual(storedAt(record, 1_000_500), { epoch: 7, body: "body", age: 500 })
   assert.strictEqual(storedAt(record, 999_000)?.age, 0)
   assert.isDefined(storedAt(record, 1_499_999))
@@ -107,7 +111,7 @@ describe("a cast", () => {
     const found = changedBox(box, { ...change, ballot: ballot(9_000) }, 1_999)
     assert.deepStrictEqual([voters(found), found.asked], [["v", "w"], 1])
   })
-  it("drops ballots of other voters that have ended", () => {
+  it("drops expired ballots of other voters", () => {
     assert.deepStrictEqual(voters(changedBox(box, { ...change, ballot: ballot(9_000) }, 2_000)), ["w"])
   })
   it("drops ballots about an earlier record", () => {
@@ -134,7 +138,7 @@ describe("the changes of a turn", () => {
     const after = applied(item({ record, boxes }), { record: next, boxes: new Map() }, pending)
     assert.deepStrictEqual(after, { version: 5, record: next, boxes: new Map() })
   })
-  it("are added to an older item, and not to an item that contains them or later changes", () => {
+  it("are added to an older item, but not to an item with the same or later changes", () => {
     assert.strictEqual(overlaid("api", item({ record, boxes }), pending).boxes.get("b")?.ballots.size, 2)
     for (const version of [5, 6]) {
       const present = item({ version, record, boxes })
@@ -163,10 +167,7 @@ it.each([
   assert.strictEqual(boxesFrom(both).size, 0)
 })
 
-it.each(["null", "7", "[1,2]", '["1",2,3]', "[1,null,3]", "[1,2,-3]"])(
-  "a roll call %s in a box is read as none",
-  (roll) => {
-    const read = boxesFrom(`[["b",7,null,${roll},[]]]`).get("b")
-    assert.deepStrictEqual(read, { epoch: 7, asked: undefined, roll: undefined, ballots: new Map() })
-  }
-)
+it.each(["null", "7", "[1,2]", '["1",2,3]', "[1,null,3]", "[1,2,-3]"])("a roll call %s in a box is ignored", (roll) => {
+  const read = boxesFrom(`[["b",7,null,${roll},[]]]`).get("b")
+  assert.deepStrictEqual(read, { epoch: 7, asked: undefined, roll: undefined, ballots: new Map() })
+})

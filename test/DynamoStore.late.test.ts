@@ -11,7 +11,7 @@ interface Sent {
   readonly input: string
 }
 
-/** Stores on a table in memory. The test sets their clock, and can hold back a request. */
+/** Makes stores on a table in memory. The test sets their clock, and can hold back a request. */
 const made = () => {
   const table = new Table()
   const time = { now: 1_700_000_000_000 }
@@ -31,7 +31,7 @@ const made = () => {
         : Effect.andThen(carriedOut, Effect.andThen(gone, Effect.fail(lost)))
     })
   }
-  /** The store of another process. Its clock is `ahead` milliseconds fast. */
+  /** Opens the store of another process. The clock of this process is `ahead` milliseconds fast. */
   const open = (ahead = 0) => tableStore(send, () => time.now + ahead)
   /** Holds back the next request of a kind. */
   const holdNext = (next: (sent: Sent) => boolean) => {
@@ -44,7 +44,7 @@ const made = () => {
     )
     return { arrived, release: Deferred.succeed(gate, undefined) }
   }
-  /** Carries out the next request of a kind, but holds back its answer, and replaces it with an error. */
+  /** Executes the next request of a kind. Holds back the answer, and replaces the answer with an error. */
   const loseNext = (next: (sent: Sent) => boolean, error: RequestError) => {
     lost = error
     return holdNext(next)
@@ -59,7 +59,7 @@ const isOfCircuit = ({ kind, sk }: Sent) => kind === "PutItem" && sk.startsWith(
 
 describe("a commit of a process that was frozen", () => {
   it.live.each([1_100, 9_000, 10_500, 12_000, 3_600_000])(
-    "changes nothing after a freeze of %d milliseconds, if another process has sent a heartbeat",
+    "has no effect after a freeze of %d milliseconds if another process has sent a heartbeat",
     (frozen) =>
       Effect.gen(function* () {
         const { holdNext, open, time } = made()
@@ -82,8 +82,8 @@ describe("a commit of a process that was frozen", () => {
   )
 })
 
-describe("an exchange whose deadline passes while it reads the circuits", () => {
-  it.live("is late and changes nothing, also if no other process writes", () =>
+describe("an exchange that reads the circuits until its deadline passes", () => {
+  it.live("is late and has no effect, even if no other process writes", () =>
     Effect.gen(function* () {
       const { holdNext, open, time } = made()
       const store = open()
@@ -142,12 +142,12 @@ describe("a hub whose time is an hour ahead", () => {
   )
 })
 
-/** The error of the AWS client for a false condition, after this number of attempts. */
+/** Makes the error that the AWS client reports for a false condition after this number of attempts. */
 const refusedAfter = (attempts: number) =>
   new RequestError({ cause: { name: "ConditionalCheckFailedException", $metadata: { attempts } } })
 
 describe("a commit that the AWS client repeats because it has lost the answer", () => {
-  it.live("counts as carried out, even after a later turn of another process", () =>
+  it.live("counts as successful, even after a later turn of another process", () =>
     Effect.gen(function* () {
       for (const next of [false, true]) {
         const { loseNext, open, table } = made()
@@ -184,7 +184,7 @@ describe("a commit that the AWS client repeats because it has lost the answer", 
 })
 
 describe("the digest of a process that ended", () => {
-  it.live("expires an hour after its write, or at the end of a life that lasts longer", () =>
+  it.live("expires an hour after its write, or at the end of a longer life", () =>
     Effect.gen(function* () {
       for (const [ttl, hours] of [
         [10_000, 1],

@@ -10,7 +10,7 @@ import { alteredText, runs } from "./support/garbage.ts"
 import { until } from "./support/redisFleet.ts"
 import { Table, tableStore } from "./support/simulation/dynamo.ts"
 
-/** Stores on a table in memory. The test sets their clock. */
+/** Makes stores on a table in memory. The test sets their clock. */
 const made = () => {
   const table = new Table()
   const sent: Array<string> = []
@@ -21,7 +21,7 @@ const made = () => {
       return table.send(kind, input)
     })
   const open = () => tableStore(send, () => time.now)
-  /** Runs an effect, and returns the kinds of its requests. */
+  /** Runs an effect. Returns the kinds of its requests. */
   const during = (effect: Effect.Effect<unknown, unknown>) =>
     Effect.gen(function* () {
       sent.length = 0
@@ -110,7 +110,7 @@ describe("a page", () => {
     })
   )
 
-  it.live("omits an item that an administrator deleted, after at most five minutes", () =>
+  it.live("omits a deleted item after at most five minutes", () =>
     Effect.gen(function* () {
       const { exchange, open, table, time } = made()
       const [writer, reader] = [open(), open()]
@@ -160,7 +160,7 @@ describe("a page", () => {
 })
 
 describe("the log of roll calls", () => {
-  it.live("is read from the oldest entry that may not have ended", () =>
+  it.live("is read from the oldest entry that may still be valid", () =>
     Effect.gen(function* () {
       const { exchange, open, table, time } = made()
       const store = open()
@@ -242,7 +242,7 @@ describe("items of any content", () => {
 })
 
 describe("an exchange whose answer is lost", () => {
-  it.live("takes effect once if the client sends it again", () =>
+  it.live("takes effect once if the client sends it twice", () =>
     Effect.gen(function* () {
       const { open, time } = made()
       const store = open()

@@ -41,7 +41,7 @@ describe("DynamoStore", () => {
   })
 
   live(
-    "shares circuits only between processes with the same table and prefix",
+    "shares circuits only with processes that use the same table and prefix",
     Effect.gen(function* () {
       const client = yield* dynamoClient((yield* server).url)
       const on = (prefix: string) =>
@@ -132,7 +132,7 @@ describe("DynamoStore", () => {
 
   for (const [what, definition, problem] of others) {
     live(
-      `does not accept a table ${what} that another program created: createTable says what differs`,
+      `rejects a table ${what} from another program: createTable says what differs`,
       Effect.gen(function* () {
         const client = yield* dynamoClient((yield* server).url)
         const name = what.replaceAll(" ", "-")
@@ -144,7 +144,7 @@ describe("DynamoStore", () => {
   }
 
   live(
-    "accepts a table that another program created if its index has all attributes",
+    "accepts a table from another program if its index has all attributes",
     Effect.gen(function* () {
       const client = yield* dynamoClient((yield* server).url)
       yield* created(client, "all-attributes", {

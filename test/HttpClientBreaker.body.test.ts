@@ -67,7 +67,7 @@ const server = Effect.acquireRelease(
 
 type Response = HttpClientResponse.HttpClientResponse
 
-/** Interrupts a reader of a stream after the reader has received the first part. */
+/** Interrupts a reader of a stream after the reader receives the first part. */
 const interrupted = (stream: Response["stream"]) =>
   Effect.gen(function* () {
     const first = yield* Deferred.make<void>()
@@ -124,7 +124,7 @@ describe("a body that counts", () => {
     ["undici", NodeHttpClient.layerUndici],
     ["node:http", NodeHttpClient.layerNodeHttp]
   ] as const) {
-    // The clock is virtual, because a breaker ignores failures that follow a stall, and a busy machine can stall this process.
+    // A busy machine can stall this process, and a breaker ignores failures after a stall. The virtual clock never stalls.
     it.effect.each(cases)(`over ${name}: %s`, ([, path, read, says]) =>
       Effect.gen(function* () {
         const { origin } = yield* server

@@ -40,7 +40,7 @@ const answering = (...answers: ReadonlyArray<Answer>) => {
       const answer = answers[Math.min(seen.length, answers.length - 1)] ?? 200
       seen.push(request.method)
       if (answer === "silence") return Effect.never
-      // `HttpClient` does not have this error in its type, but middleware of the program can raise it.
+      // The type of `HttpClient` does not include this error, but middleware of the program can raise it.
       if (answer instanceof TimeoutError) return Effect.fail(answer as never)
       if (answer === "no connection") {
         return Effect.fail(

@@ -12,7 +12,7 @@ const provided = Layer.merge(
   Layer.provide(PersistedQueue.layer, PersistedQueue.layerStoreMemory)
 )
 
-/** Starts `size` workers of one circuit, and offers a job for each. Records when each job began, and counts the claims. */
+/** Starts `size` workers with one circuit, and offers one job per worker. Records when each job begins, and counts the claims. */
 const crew = (size: number) =>
   Effect.gen(function* () {
     const jobs = yield* PersistedQueue.make({ name: "jobs", schema: Schema.Number })

@@ -99,21 +99,23 @@ describe("Operator.overview", () => {
     })
   )
 
-  it.effect("has the state of the name's own circuit if it is not Closed, otherwise the worst state of the keys", () =>
-    Effect.gen(function* () {
-      const { store } = yield* TestFleet.make(1)
-      yield* Operator.open(store, "own")
-      yield* Operator.isolate(store, "own", { key: "a" })
-      yield* Operator.disable(store, "keys", { key: "a" })
-      yield* Operator.isolate(store, "keys", { key: "b" })
-      assert.deepStrictEqual(
-        (yield* Operator.overview(store)).names.map(({ name, notClosed, state }) => [name, state, notClosed]),
-        [
-          ["keys", "Isolated", 2],
-          ["own", "Open", 2]
-        ]
-      )
-    })
+  it.effect(
+    "has the state of the name's own circuit if that circuit is not Closed, otherwise the worst state of the keys",
+    () =>
+      Effect.gen(function* () {
+        const { store } = yield* TestFleet.make(1)
+        yield* Operator.open(store, "own")
+        yield* Operator.isolate(store, "own", { key: "a" })
+        yield* Operator.disable(store, "keys", { key: "a" })
+        yield* Operator.isolate(store, "keys", { key: "b" })
+        assert.deepStrictEqual(
+          (yield* Operator.overview(store)).names.map(({ name, notClosed, state }) => [name, state, notClosed]),
+          [
+            ["keys", "Isolated", 2],
+            ["own", "Open", 2]
+          ]
+        )
+      })
   )
 
   it.effect("counts the processes that opened a circuit without the fleet", () =>

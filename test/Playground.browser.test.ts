@@ -32,7 +32,7 @@ const opened = (fragment = "", options: Parameters<Browser["newContext"]>[0] = {
     return page
   })
 
-/** The paths of all bars and strips. */
+/** Reads the paths of all bars and strips. */
 const drawn = (page: Page) =>
   say(() => page.locator(".picture path").evaluateAll((all) => all.map((one) => one.getAttribute("d")).join()))
 const figures = (page: Page) => say(() => page.locator(".figures table").innerText())

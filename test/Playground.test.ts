@@ -44,7 +44,7 @@ const valueOf = (field: Field) => {
       return literals([true, false])
   }
 }
-// `fromEntries` forgets which name has which value.
+// The type of `fromEntries` does not connect each name with its value.
 const valuesOf = <F extends Fields>(fields: F) =>
   Arbitrary.all(
     Object.fromEntries(Object.entries(fields).map(([name, field]) => [name, valueOf(field)]))
@@ -75,7 +75,7 @@ describe("a link to the settings", () => {
     assert.strictEqual(link, "v=1&n=2&rate=50&service=40.5&2.failures=2&2.limit=yes")
   })
 
-  it("without any settings gives the initial settings", () => {
+  it("without settings gives the initial settings", () => {
     assert.deepStrictEqual(decode(""), { settings: initial })
     assert.deepStrictEqual(decode("#"), { settings: initial })
   })
@@ -196,7 +196,7 @@ describe("a simulation of the playground", () => {
 })
 
 describe("the workers of the playground", () => {
-  /** A worker that fails, or that answers each request with this report. */
+  /** Makes a worker that fails, or answers each request with this report. */
   const worker = (report: Simulator.PlayReport | undefined): Worker => {
     const made: Pick<Worker, "onmessage" | "onerror" | "postMessage"> = {
       onmessage: null,
@@ -235,7 +235,7 @@ describe("the workers of the playground", () => {
   })
 })
 
-/** The expected policy of the library, written without the code of the playground. */
+/** Makes the expected policy without the code of the playground. */
 const meant = (policy: Policy): BreakerPolicy.Policy => {
   const { cooldown, factor, failuresToReopen, limit, probes, ramp, successesToClose, trip } = policy
   if (policy.kind === "none") return BreakerPolicy.defaults
@@ -271,7 +271,7 @@ describe("a policy of the playground", () => {
   )
 })
 
-/** The policies whose code is compiled and run. */
+/** The test compiles and runs the code of these policies. */
 const policies: Readonly<Record<string, readonly [Partial<Policy>, Partial<World>?]>> = {
   ...Object.fromEntries(
     Object.entries(presets).map(([name, policy]) => [name, [policy, { replicas: 3 }] as const] as const)

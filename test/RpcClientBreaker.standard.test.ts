@@ -32,7 +32,7 @@ const answer = Exit.succeed("user 1")
 type Answer = Exit.Exit<unknown, unknown> | "silence"
 type Client = RpcClient.FromGroup<typeof Users, RpcClientError.RpcClientError>
 
-/** A client that returns these answers in order, repeats the last answer, and counts its calls. */
+/** Makes a client that returns these answers in order, then repeats the last answer. Counts the calls. */
 const answering = (...answers: ReadonlyArray<Answer>) => {
   const seen: Array<Readonly<Record<string, string>>> = []
   const call = (_: unknown, options?: { readonly headers?: Readonly<Record<string, string>> }) =>
@@ -45,7 +45,7 @@ const answering = (...answers: ReadonlyArray<Answer>) => {
   return { self: Effect.succeed(client as unknown as Client), seen }
 }
 
-/** Runs a call in virtual time, and returns its result. */
+/** Runs a call in virtual time. Returns its result. */
 const ended = <A, E extends { readonly _tag: string }>(
   call: Effect.Effect<A, E>,
   within: Duration.Input = "10 minutes"
@@ -171,7 +171,7 @@ describe("the standard client", () => {
     assert.strictEqual(seen.length, 1)
   })
 
-  scenario("throws for an idempotent procedure that the group does not have", calm, function* () {
+  scenario("throws if the group does not contain an idempotent procedure", calm, function* () {
     const wrong = () =>
       RpcClientBreaker.standard(answering().self, Users, "api", { idempotent: ["GetUsers" as "GetUser"] })
     assert.throws(wrong, /RpcClientBreaker\.standard.*idempotent.*GetUsers/)
@@ -190,7 +190,7 @@ describe("the headers of a call", () => {
     assert.deepStrictEqual(seen, [{}])
   })
 
-  scenario("are the attempt and the remaining time, in addition to the headers of the call", calm, function* () {
+  scenario("are the attempt, the remaining time and the headers of the call", calm, function* () {
     const { seen, self } = answering("silence", down, answer)
     const client = yield* self.pipe(
       RpcClientBreaker.standard(Users, "api", {
@@ -227,7 +227,7 @@ describe("the headers of a call", () => {
     assert.deepStrictEqual(other.seen, [{}])
   })
 
-  scenario("do not hide an answer that forbids retries, without a deadline", calm, function* () {
+  scenario("do not hide an answer that forbids retries, even if the call has no deadline", calm, function* () {
     const { self } = answering(unavailable({ retryable: false }))
     const client = yield* self.pipe(RpcClientBreaker.protect(Users, "api", { deadline: true }))
     assert.strictEqual((yield* Effect.flip(client.GetUser({ id: 1 })))._tag, "ServiceUnavailable")
@@ -273,7 +273,7 @@ describe("the headers of a call", () => {
   })
 })
 
-scenario("a call is Ignored if the deadline of its caller interrupts it", calm, function* () {
+scenario("a call is Ignored if the caller's deadline interrupts it", calm, function* () {
   const { self } = answering("silence")
   const client = yield* self.pipe(RpcClientBreaker.protect(Users, "api"))
   assert.strictEqual(yield* ended(Deadline.within(client.AddUser({ name: "a" }), "10 millis")), "TimeoutError")

@@ -28,7 +28,7 @@ describe("streams", () => {
     assert.deepStrictEqual(yield* totals(), success)
   })
 
-  scenario("a stream that ends is a Success, also if isFailure is true for all errors", quick, function* () {
+  scenario("a stream that ends is a Success, even if isFailure is true for all errors", quick, function* () {
     const client = yield* from(Stream.make("a"), { isFailure: () => true })
     yield* Stream.runDrain(client.WatchUsers(undefined))
     assert.deepStrictEqual(yield* totals(), success)
@@ -86,15 +86,19 @@ describe("streams", () => {
     assert.deepStrictEqual(yield* totals(), ignored)
   })
 
-  scenario("a stream as a queue uses the same circuit, and fails with its rejection", quick, function* () {
-    const client = yield* from(Stream.concat(Stream.make("a"), Stream.die("out of order")))
-    const first = yield* client.WatchUsers(undefined, { asQueue: true })
-    assert.strictEqual(yield* Queue.take(first), "a")
-    assert.isTrue(Exit.isFailure(yield* Effect.exit(Queue.take(first))))
-    assert.deepStrictEqual(yield* totals(), failure)
-    const second = yield* client.WatchUsers(undefined, { asQueue: true })
-    rejectionIn(yield* Effect.exit(Queue.take(second)))
-  })
+  scenario(
+    "a stream as a queue uses the same circuit, and the queue fails with the circuit's rejection",
+    quick,
+    function* () {
+      const client = yield* from(Stream.concat(Stream.make("a"), Stream.die("out of order")))
+      const first = yield* client.WatchUsers(undefined, { asQueue: true })
+      assert.strictEqual(yield* Queue.take(first), "a")
+      assert.isTrue(Exit.isFailure(yield* Effect.exit(Queue.take(first))))
+      assert.deepStrictEqual(yield* totals(), failure)
+      const second = yield* client.WatchUsers(undefined, { asQueue: true })
+      rejectionIn(yield* Effect.exit(Queue.take(second)))
+    }
+  )
 
   for (const [what, options, most] of [
     ["16 elements", {}, 16],
@@ -110,7 +114,7 @@ describe("streams", () => {
       const client = yield* RpcClientBreaker.protect(self, Users, "api")
       yield* client.WatchUsers(undefined, { ...options, asQueue: true })
       yield* TestClock.adjust("1 second")
-      // The stream has produced one more element, which waits for a place.
+      // The stream has produced another element. This element waits for space in the queue.
       assert.strictEqual(produced, most + 1)
     })
   }

@@ -18,7 +18,7 @@ const ignored = { successes: 0, failures: 0, ignored: 1 }
 
 type Client = RpcClient.FromGroup<typeof Users, RpcClientError.RpcClientError>
 
-/** A client with calls that end with this exit. */
+/** Makes a client. Its calls end with this exit. */
 const ending = (exit: Exit.Exit<unknown, unknown>) =>
   Effect.succeed({
     GetUser: () => exit,
@@ -96,8 +96,8 @@ describe("the end of a call:", () => {
     ["HTTP 503 without its details is a Failure", Exit.fail(httpWithoutDetails), failure],
     ["a defect is a Failure", Exit.die("out of order"), failure],
     ["a defect that is an Error is a Failure", Exit.die(new Error("out of order")), failure],
-    ["a defect whose properties throw is a Failure", Exit.die(throwing), failure],
-    ["a defect whose cause cannot be read is a Failure", Exit.die(unreadable), failure],
+    ["a defect with properties that throw is a Failure", Exit.die(throwing), failure],
+    ["a defect with an unreadable cause is a Failure", Exit.die(unreadable), failure],
     [
       "a defect beside a typed error is a Failure",
       Exit.failCause(Cause.combine(Cause.fail("x"), Cause.die("y"))),
@@ -129,7 +129,7 @@ describe("the end of a call:", () => {
     ["an open circuit of the server is a Failure", Exit.fail(unavailable("CircuitOpen")), failure],
     ["a full bulkhead of the server is a Failure", Exit.fail(unavailable("BulkheadFull")), failure],
     ["a deadline that the server has not met is a Failure", Exit.fail(unavailable("DeadlineExceeded")), failure],
-    ["a value whose properties throw is a Success", Exit.fail(throwing), success]
+    ["a value with properties that throw is a Success", Exit.fail(throwing), success]
   ]
 
   for (const [what, exit, outcome] of cases) {
@@ -178,7 +178,7 @@ describe("the end of a call:", () => {
     assert.deepStrictEqual(yield* totals(), { successes: 1, failures: 1, ignored: 1 })
   })
 
-  scenario("classify reads the exit, and can call the default for the remaining cases", {}, function* () {
+  scenario("classify reads the exit, and can call the default classifier for the remaining cases", {}, function* () {
     const client = yield* ending(Exit.fail(new Gone())).pipe(
       RpcClientBreaker.protect(Users, "api", {
         classify: (exit) => (Exit.isFailure(exit) ? Outcome.ignored : RpcClientBreaker.classify(exit))
@@ -277,7 +277,7 @@ describe("the circuit of a call:", () => {
     yield* client.AddUser({ name: "a" })
   })
 
-  scenario("a key from the payload; calls without a key use the circuit of the name", quick, function* () {
+  scenario("the payload can give the key; a call without a key uses the circuit of the name", quick, function* () {
     const client = yield* brokenClient(
       RpcClientBreaker.protect(Users, "api", {
         key: (call) => (call.procedure === "GetUser" ? `shard ${call.payload.id % 2}` : undefined)
@@ -293,7 +293,7 @@ describe("the circuit of a call:", () => {
     yield* client.AddUser({ name: "a" })
   })
 
-  scenario("a key for each procedure, also for streams", quick, function* () {
+  scenario("each procedure can have its own key, even a stream", quick, function* () {
     const client = yield* brokenClient(
       RpcClientBreaker.protect(Users, "api", { key: ({ payload, procedure }) => `${procedure} ${payload}` })
     )
@@ -302,7 +302,7 @@ describe("the circuit of a call:", () => {
     assert.strictEqual(key, "WatchUsers undefined")
   })
 
-  scenario("a procedure that the group does not have has no circuit", quick, function* () {
+  scenario("a procedure that is not in the group has no circuit", quick, function* () {
     const group = RpcGroup.make(Rpc.make("AddUser", { payload: { name: Schema.String } }))
     const client = yield* brokenClient(RpcClientBreaker.protect(group as unknown as typeof Users, "api"))
     yield* Effect.exit(client.GetUser({ id: 1 }))
@@ -403,7 +403,7 @@ describe("interruption and concurrency", () => {
     assert.strictEqual((yield* inspect()).inFlight, 0)
   })
 
-  scenario("a call whose classifier waits can be interrupted, and is Ignored", quick, function* () {
+  scenario("a call can be interrupted while its classifier waits, and is Ignored", quick, function* () {
     const client = yield* ending(Exit.fail(new NotFound({ id: 1 }))).pipe(
       RpcClientBreaker.protect(Users, "api", { classify: () => Effect.never })
     )

@@ -83,7 +83,7 @@ describe("the answer to the caller if the handler ends with", () => {
     ["a typed error", Cause.fail(new NotFound({ id: 1 }))],
     ["a defect", Cause.die("out of order")],
     ["a defect beside the error of a deadline", Cause.combine(Cause.die(late), Cause.die("out of order"))],
-    ["a timeout of its own, as a defect", Cause.die(new Cause.TimeoutError("slow"))],
+    ["its own timeout, as a defect", Cause.die(new Cause.TimeoutError("slow"))],
     ["a defect beside a rejection", Cause.combine(Cause.die(open), Cause.die("out of order"))],
     ["an interruption", Cause.interrupt(1)]
   ]
@@ -139,7 +139,7 @@ describe("the answer to the caller if the handler ends with", () => {
     assert.match(error.message, /^[ -~]{1,400}$/)
   })
 
-  scenario("CircuitOpen of a middleware that was added before", quick, function* () {
+  scenario("an earlier middleware rejects the call with CircuitOpen", quick, function* () {
     class Other extends RpcMiddleware.Service<Other>()("test/Other") {}
     const group = RpcGroup.make(Rpc.make("Get")).middleware(Other).middleware(RpcServerBreaker.Middleware)
     const client = yield* Effect.provide(RpcTest.makeClient(group), [
@@ -173,24 +173,28 @@ describe("the answer to the caller if the handler ends with", () => {
 })
 
 describe("orUnavailable", () => {
-  scenario("turns the rejection of a call in the handler into an answer, and keeps other errors", quick, function* () {
-    const database = (id: number) =>
-      pipe(
-        Effect.fail(new NotFound({ id })),
-        CircuitBreaker.protect("database", { isFailure: () => true }),
-        RpcServerBreaker.orUnavailable
+  scenario(
+    "turns the rejection of a call in the handler into an answer, and does not change other errors",
+    quick,
+    function* () {
+      const database = (id: number) =>
+        pipe(
+          Effect.fail(new NotFound({ id })),
+          CircuitBreaker.protect("database", { isFailure: () => true }),
+          RpcServerBreaker.orUnavailable
+        )
+      const store = yield* Effect.context<never>()
+      const client = yield* served(
+        { GetUser: ({ id }) => Effect.provideContext(database(id) as Effect.Effect<never, NotFound>, store) },
+        RpcServerBreaker.layer()
       )
-    const store = yield* Effect.context<never>()
-    const client = yield* served(
-      { GetUser: ({ id }) => Effect.provideContext(database(id) as Effect.Effect<never, NotFound>, store) },
-      RpcServerBreaker.layer()
-    )
-    const tags = yield* times(
-      2,
-      Effect.map(Effect.flip(client.GetUser({ id: 1 })), ({ _tag }) => _tag)
-    )
-    assert.deepStrictEqual(tags, ["NotFound", "ServiceUnavailable"])
-  })
+      const tags = yield* times(
+        2,
+        Effect.map(Effect.flip(client.GetUser({ id: 1 })), ({ _tag }) => _tag)
+      )
+      assert.deepStrictEqual(tags, ["NotFound", "ServiceUnavailable"])
+    }
+  )
 })
 
 describe("circuits around handlers", () => {
@@ -276,7 +280,7 @@ describe("the deadline of a call", () => {
   const millis = "x-envoy-expected-rq-timeout-ms"
   const attempt = "x-envoy-attempt-count"
 
-  /** The remaining time and the attempt that a handler reads. */
+  /** Returns the remaining time and the attempt that a handler reads. */
   const seen = (options: RpcServerBreaker.Options, headers: Readonly<Record<string, string>>) =>
     Effect.gen(function* () {
       const found = yield* Deferred.make<readonly [remaining: number, attempt: number]>()

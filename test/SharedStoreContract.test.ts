@@ -599,7 +599,7 @@ describe.concurrent("the contract", () => {
     })
   )
 
-  // What a store in JavaScript, or with a wrong cast, may do.
+  // A store in JavaScript, or a store with a wrong cast, may do this.
   const malformed: ReadonlyArray<readonly [what: string, fault: object, problem: RegExp]> = [
     ["a page that is undefined", { page: () => Effect.undefined }, /an object as answer/],
     ["a page without changes", { page: () => Effect.succeed({ time: 1 }) }, /undefined/],
@@ -609,7 +609,7 @@ describe.concurrent("the contract", () => {
       /an object as answer\n {2}but found nothing/
     ],
     [
-      "an exchange without answers to its casts and swaps",
+      "an exchange that does not answer its casts and swaps",
       { exchange: () => Effect.succeed({ _tag: "Done" }) },
       /a time of 0 or more/
     ],
@@ -619,7 +619,7 @@ describe.concurrent("the contract", () => {
     ["digests that are undefined", { digests: () => Effect.undefined }, /an object as answer/]
   ]
   for (const [what, fault, problem] of malformed) {
-    it.live(`is broken by ${what}: a violation says so, and the run continues to its end`, () =>
+    it.live(`reports a violation for ${what}, and runs to its end`, () =>
       Effect.gen(function* () {
         const store = { ...storeWith(), ...fault } as SharedStore.SharedStore
         const violations = yield* Effect.flip(SharedStoreContract.run(Effect.succeed(store), { patience: 60 }))

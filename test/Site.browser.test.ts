@@ -22,7 +22,7 @@ const scope = Effect.runSync(Scope.make())
 
 prepared(async () => {
   const make = Effect.gen(function* () {
-    // The browser starts before the slow build, so that a missing Chromium is reported at once.
+    // The browser starts before the slow build, so a missing Chromium fails at once.
     const chrome = yield* browser
     const folder = yield* builtSite
     return { chrome, folder, url: yield* served(folder), pages: htmlIn(folder) }
@@ -32,7 +32,7 @@ prepared(async () => {
 
 afterAll(() => Effect.runPromise(Scope.close(scope, Exit.void)))
 
-/** Opens a page of the site. `foreign` has its requests to other hosts and its failed requests. */
+/** Opens a page of the site. `foreign` lists requests to other hosts and failed requests. */
 const visit = (path: string, options = {}) =>
   Effect.gen(function* () {
     const page = yield* open(shared.chrome, "about:blank", options)
@@ -145,7 +145,7 @@ describe("the built site", { tags: ["long"] }, () => {
     )
   })
 
-  it.live.each(sample)("%s is complete in Chromium: no error, no other host, no text that is cut off", ([, path]) =>
+  it.live.each(sample)("%s has no error, no request to another host and no cut off text in Chromium", ([, path]) =>
     Effect.gen(function* () {
       for (const width of [1280, 390]) {
         const page = yield* visit(path, { viewport: { width, height: 844 } })
@@ -249,7 +249,7 @@ describe("the built site", { tags: ["long"] }, () => {
       yield* say(() => page.getByRole("link", { name: "API reference" }).first().click())
       yield* say(() => page.locator("#tsd-toolbar-links a").waitFor())
       assert.strictEqual(yield* reference(), "dark")
-      // The scheme that the reader chooses in the reference applies to the site.
+      // The reader chooses a color scheme in the reference. The site uses the same scheme.
       yield* say(() => page.locator("summary", { hasText: "Settings" }).first().click())
       yield* say(() => page.locator("#tsd-theme").selectOption("light"))
       assert.strictEqual(yield* reference(), "light")

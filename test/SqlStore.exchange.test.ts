@@ -19,7 +19,7 @@ describe.each(databases)("exchanges with %s", (database) => {
   const { place } = on(database)
 
   live(
-    "are all carried out if many processes send them at once, each in a different order",
+    "all take effect if many processes send them at once, each in a different order",
     Effect.gen(function* () {
       const { open } = yield* place
       const size = database === "SQLite" ? 3 : 6
@@ -307,7 +307,7 @@ describe("an exchange with PostgreSQL", () => {
   const ground = onOwn("PostgreSQL")
 
   live(
-    "takes three statements in a transaction for any content; a heartbeat takes one statement without a transaction",
+    "takes three statements in a transaction, whatever its content is; a heartbeat takes one statement without a transaction",
     Effect.gen(function* () {
       const { open } = yield* ground.place
       const store = yield* sharedStore(yield* open)

@@ -186,7 +186,7 @@ const each = (check: (one: Case, built: Built) => void) => {
 }
 
 describe("The answer to a call", () => {
-  it("comes from the first of the switch, the override, the dependency and the circuit's own state; the wait is the longest of their waits", () => {
+  it("comes from the first of the switch, the override, the dependency and the circuit's own state, but has the longest wait", () => {
     const seen = new Set<string>()
     each((one, { circuit, circuits }) => {
       const found = told(answer(circuits, circuit, now))
@@ -268,7 +268,7 @@ describe("The answer to a call", () => {
   })
 })
 
-/** The cases of a policy with a span: the state of the name, the state of a key, and whether a dependency of both rejects calls. */
+/** Each case has the state of the name, the state of a key, and whether a dependency of both rejects calls. */
 const heldCases = keys(states).flatMap((name) =>
   keys(states).flatMap((own) => [false, true].map((isBlocked) => ({ name, own, isBlocked })))
 )
@@ -306,7 +306,7 @@ const expectedHeld = ({ isBlocked, name, own }: Held): string => {
 }
 
 describe("The circuit of a name with a span", () => {
-  it("decides before the circuit of the key, and the wait is the longer of their waits", () => {
+  it("decides before the circuit of the key, but the answer has the longer wait", () => {
     for (const one of heldCases) {
       const { circuit, circuits } = buildHeld(one)
       assert.strictEqual(told(answer(circuits, circuit, now)), expectedHeld(one), JSON.stringify(one))

@@ -6,7 +6,7 @@ import { type BuildOptions, build } from "esbuild"
 import { afterAll, assert, beforeAll, describe, it } from "vitest"
 import { root } from "./support/root.ts"
 
-/** Each program makes a call with a store that needs an optional package. Nothing listens at the address of the store. */
+/** Each program makes a call. Its store needs an optional package. No server listens at the address of the store. */
 const programs = {
   "@aws-sdk/client-dynamodb": `
 import { Effect, Layer, Logger, ManagedRuntime } from "effect"
@@ -28,7 +28,7 @@ const drivers = Object.keys(programs) as ReadonlyArray<keyof typeof programs>
 const require = "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);"
 
 let folder = ""
-/** A folder without packages. */
+/** This folder has no packages. */
 let elsewhere = ""
 beforeAll(() => {
   elsewhere = mkdtempSync(join(tmpdir(), "no-drivers-"))
@@ -45,7 +45,7 @@ afterAll(() => {
   for (const one of [folder, elsewhere]) rmSync(one, { recursive: true, force: true })
 })
 
-/** Bundles the program of a driver for Node into a new folder of `parent`, and runs it. Returns what it prints. */
+/** Bundles the program of a driver for Node into a new folder of `parent`. Runs the bundle, and returns its output. */
 const run = async (driver: keyof typeof programs, options: BuildOptions, parent = folder): Promise<string> => {
   const outdir = mkdtempSync(join(parent, "bundle-"))
   const extension = options.format === "cjs" ? ".cjs" : ".mjs"

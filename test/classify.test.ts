@@ -30,7 +30,7 @@ const rejection = CircuitOpen.make({
   openings: 1
 })
 
-/** A value whose properties cannot be read. */
+/** Throws when a property is read. */
 const hostile = new Proxy(
   {},
   {
@@ -46,7 +46,7 @@ const hostile = new Proxy(
 const failing = (...reasons: ReadonlyArray<Cause.Cause<unknown>>) =>
   Exit.failCause(reasons.reduce((one, other) => Cause.combine(one, other)))
 
-/** An error with an id of `effect`, but without the other fields. */
+/** Makes an error with an id of `effect`, but without the other fields. */
 const bare = (id: string, fields = {}) => ({ [id]: id, ...fields })
 const httpId = "~effect/http/HttpClientError"
 const aiId = "~effect/ai/AiError"
@@ -62,7 +62,7 @@ describe("the default outcome of a call", () => {
     ["a value that cannot be read is a Success", Exit.succeed(hostile), Outcome.success],
     ["an error that cannot be read is a Failure", Exit.fail(hostile), plain],
     ["a text is a Failure", Exit.fail("no"), plain],
-    ["no error at all is a Failure", Exit.fail(undefined), plain],
+    ["an undefined error is a Failure", Exit.fail(undefined), plain],
     ["an error of HttpClient without a reason is a Failure", Exit.fail(bare(httpId)), plain],
     [
       "a StatusCodeError without a response is a Failure",
@@ -70,8 +70,8 @@ describe("the default outcome of a call", () => {
       plain
     ],
     ["an error of effect/ai without a reason is a Failure", Exit.fail(bare(aiId)), plain],
-    ["an error of effect/ai whose reason is a text is a Failure", Exit.fail(bare(aiId, { reason: "no" })), plain],
-    ["an error of effect/ai whose reason has no tag is a Failure", Exit.fail(bare(aiId, { reason: {} })), plain],
+    ["an error of effect/ai with a text as its reason is a Failure", Exit.fail(bare(aiId, { reason: "no" })), plain],
+    ["an error of effect/ai with a reason without a tag is a Failure", Exit.fail(bare(aiId, { reason: {} })), plain],
     [
       "a status of effect/ai that is a text is not used",
       Exit.fail(bare(aiId, { reason: { _tag: "UnknownError", http: { response: { status: "413" } } } })),
@@ -87,7 +87,7 @@ describe("the default outcome of a call", () => {
       Exit.fail(bare(aiId, { reason: { _tag: "InternalProviderError", cause: rejection } })),
       Outcome.ignored
     ],
-    ["a defect is a Failure, also beside an answer", failing(Cause.fail(answer), Cause.die("bug")), plain],
+    ["a defect is a Failure, even beside an answer", failing(Cause.fail(answer), Cause.die("bug")), plain],
     ["an error beside an answer is a Failure", failing(Cause.fail(answer), Cause.fail("no")), plain],
     ["an answer beside an error is a Failure", failing(Cause.fail("no"), Cause.fail(answer)), plain],
     [
@@ -122,9 +122,9 @@ describe("the wait of an error is", () => {
     ["its retryAfter as the text of a duration", { retryAfter: "3 seconds" }, 3_000],
     ["its retryAfter as the text of a header", { retryAfter: "3" }, 3_000],
     ["its retryAfter as a date", { retryAfter: "Thu, 01 Jan 1970 00:00:08 GMT" }, 3_000],
-    ["its retryAfter, also if that is 0", { retryAfter: 0 }, 0],
-    ["none if its retryAfter is negative", { retryAfter: -3_000 }, undefined],
-    ["none if its retryAfter is of another kind", { retryAfter: ["3"] }, undefined],
+    ["its retryAfter, even if it is 0", { retryAfter: 0 }, 0],
+    ["undefined if its retryAfter is negative", { retryAfter: -3_000 }, undefined],
+    ["undefined if its retryAfter is an array", { retryAfter: ["3"] }, undefined],
     ["at most a day", { retryAfter: "9 days" }, 86_400_000],
     ["the wait of its response", { response: { headers } }, 7_000],
     [
@@ -137,30 +137,30 @@ describe("the wait of an error is", () => {
       { retryAfter: "3 seconds", response: { headers } },
       7_000
     ],
-    ["its own before that of its cause", { retryAfter: "1 second", cause: { headers } }, 1_000],
-    ["that of its cause three levels below", { cause: { reason: { cause: { headers } } } }, 7_000],
+    ["its own retryAfter, not the wait of its cause", { retryAfter: "1 second", cause: { headers } }, 1_000],
+    ["the wait of a cause three levels below", { cause: { reason: { cause: { headers } } } }, 7_000],
     [
-      "none if only a cause four levels below has one",
+      "undefined if only a cause four levels below has a wait",
       { cause: { cause: { cause: { cause: { headers } } } } },
       undefined
     ],
     ["the reset of a quota if the status is 429", { status: 429, headers: { "x-ratelimit-reset": "4" } }, 4_000],
     [
-      "none for the reset of a quota if the status is 500",
+      "undefined for the reset of a quota if the status is 500",
       { status: 500, headers: { "x-ratelimit-reset": "4" } },
       undefined
     ],
     ["the reset of a quota if the status is a text", { status: "no", headers: { "x-ratelimit-reset": "4" } }, 4_000],
-    ["none for a text", "no", undefined],
-    ["none for undefined", undefined, undefined],
-    ["none if it cannot be read", hostile, undefined],
-    ["of effect/ai: its retryAfter, also if that is 0", limited({ retryAfter: 0, http: { response: { headers } } }), 0],
+    ["undefined for a text", "no", undefined],
+    ["undefined for undefined", undefined, undefined],
+    ["undefined if the error cannot be read", hostile, undefined],
+    ["the retryAfter of effect/ai, even if it is 0", limited({ retryAfter: 0, http: { response: { headers } } }), 0],
     [
-      "of effect/ai: that of its response if its retryAfter is negative",
+      "the wait of the response of effect/ai if its retryAfter is negative",
       limited({ retryAfter: -1, http: { response: { headers } } }),
       7_000
     ],
-    ["none for an error of effect/ai without a wait", limited({}), undefined],
+    ["undefined for an error of effect/ai without a wait", limited({}), undefined],
     ["at most a day for an error of effect/ai", limited({ retryAfter: Duration.days(9) }), 86_400_000]
   ]
   it.each(cases)("%s", (_, error, millis) => {
@@ -171,14 +171,14 @@ describe("the wait of an error is", () => {
 describe("the wait of a call is", () => {
   const headers = { "retry-after": "7" }
   const cases: ReadonlyArray<readonly [what: string, exit: Exit.Exit<unknown, unknown>, millis: number | undefined]> = [
-    ["that of a response that is a Failure", Exit.succeed(response(503, headers)), 7_000],
-    ["none for a response that is a Success", Exit.succeed(response(404, headers)), undefined],
-    ["none for a value of another kind", Exit.succeed({ status: 503, headers }), undefined],
-    ["none for a value that cannot be read", Exit.succeed(hostile), undefined],
-    ["none for a rejection by another circuit", Exit.fail(rejection), undefined],
-    ["that of the error beside a rejection", failing(Cause.fail(rejection), Cause.fail({ headers })), 7_000],
-    ["that of the error beside a defect", failing(Cause.die({ retryAfter: 1 }), Cause.fail({ headers })), 7_000],
-    ["none for a defect", Exit.die({ headers }), undefined]
+    ["the wait of its response, if the response is a Failure", Exit.succeed(response(503, headers)), 7_000],
+    ["undefined if its response is a Success", Exit.succeed(response(404, headers)), undefined],
+    ["undefined for a value that is not a response", Exit.succeed({ status: 503, headers }), undefined],
+    ["undefined for a value that cannot be read", Exit.succeed(hostile), undefined],
+    ["undefined for a rejection by another circuit", Exit.fail(rejection), undefined],
+    ["the wait of the error beside a rejection", failing(Cause.fail(rejection), Cause.fail({ headers })), 7_000],
+    ["the wait of the error beside a defect", failing(Cause.die({ retryAfter: 1 }), Cause.fail({ headers })), 7_000],
+    ["undefined for a defect", Exit.die({ headers }), undefined]
   ]
   it.each(cases)("%s", (_, exit, millis) => {
     assert.strictEqual(hintOf(exit, 0), millis)
@@ -186,12 +186,12 @@ describe("the wait of a call is", () => {
 
   const time = { wall: () => 0 } as Parameters<typeof hintMillis>[2]
   it.each([
-    ["that of its outcome", Outcome.failure({ retryAfter: "2 seconds" }), 2_000],
-    ["that of its error if the outcome has none", Outcome.failure(), 7_000]
+    ["the wait of its outcome", Outcome.failure({ retryAfter: "2 seconds" }), 2_000],
+    ["the wait of its error if the outcome has no wait", Outcome.failure(), 7_000]
   ] as const)("%s", (_, outcome, millis) => {
     assert.strictEqual(hintMillis(outcome, Exit.fail({ headers }), time), millis)
   })
-  it("0 if neither the outcome nor the error has one", () => {
+  it("0 if neither the outcome nor the error has a wait", () => {
     assert.strictEqual(hintMillis(Outcome.failure(), Exit.fail("no"), time), 0)
     assert.strictEqual(hintMillis(Outcome.failure(), undefined, time), 0)
   })
@@ -280,9 +280,9 @@ describe("the text of a failure is", () => {
   it.each([
     ["the detail of the classifier, without secrets", "password=a\nb", Exit.fail("no"), "password=*** b"],
     ["the text of its error", undefined, Exit.fail(new Error("refused")), "Error: refused"],
-    ["the text of its error if the detail is no text", 7, Exit.fail(new Error("refused")), "Error: refused"],
-    ["that a classifier decided, for a success", undefined, Exit.succeed("secret"), "classified as a failure"],
-    ["that it was reported, without an exit", undefined, undefined, "reported as a failure"]
+    ["the text of its error if the detail is not a text", 7, Exit.fail(new Error("refused")), "Error: refused"],
+    ["a note about the classifier, for a success", undefined, Exit.succeed("secret"), "classified as a failure"],
+    ["a note about the report, if the call has no exit", undefined, undefined, "reported as a failure"]
   ] as const)("%s", (_, detail, exit, text) => {
     assert.strictEqual(failureText(detail, exit), text)
   })

@@ -36,7 +36,7 @@ const examined = (code: number, flags: ReadonlyArray<string>, around?: Around) =
     return checks.filter(({ status }) => status !== "ok")
   })
 
-/** The checks that only one kind of store has. */
+/** Each kind of store has these additional checks. */
 const ofKind: Readonly<Record<Kind, ReadonlyArray<string>>> = {
   Redis: ["version", "memory"],
   DynamoDB: ["table", "expiry"],
@@ -44,7 +44,7 @@ const ofKind: Readonly<Record<Kind, ReadonlyArray<string>>> = {
   SQLite: ["version"]
 }
 
-/** The checks that warn about the server of the tests: the emulator does not delete expired items. */
+/** These checks warn in tests: the emulator does not delete expired items. */
 const warned = (kind: Kind): ReadonlyArray<string> => (kind === "DynamoDB" ? ["expiry"] : [])
 
 const inShort = (found: ReadonlyArray<Check>) => found.map(({ check, status }) => `${status} ${check}`)
@@ -123,7 +123,7 @@ describe.each(kinds)("The doctor on %s", (kind) => {
         checks.map((check) => [warned(kind).includes(check) ? "WARN" : "ok", check])
       )
       if (checks.includes("version")) assert.match(text.out, new RegExp(`^ok +version +${kind} \\d+\\.\\d+`, "m"))
-      // While a doctor runs, it is a voter, so the other doctor may count it.
+      // A running doctor is a voter, so the other doctor may count it.
       assert.match(text.out, /0 circuits not closed, (1 process|2 processes) alive/)
       assert.strictEqual(json.error + text.error, "")
 
@@ -160,7 +160,7 @@ describe("The doctor finds", () => {
     "what a user of Redis may not do, and what Redis does when its memory is full",
     Effect.gen(function* () {
       const redis = yield* connection(all.redis.url)
-      // While a doctor runs, it is a voter, so another doctor with the same prefix may count it. Each user has its own prefix.
+      // A running doctor is a voter, so another doctor with the same prefix may count it. Each user has its own prefix.
       const as = (user: string, ...rights: ReadonlyArray<string>) =>
         Effect.as(send(redis, "ACL SETUSER", user, "on", ">s3cret", "~*", "&*", "+@all", ...rights), [
           ...["--redis", all.redis.url.replace("//", `//${user}:s3cret@`)],

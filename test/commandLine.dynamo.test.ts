@@ -19,7 +19,7 @@ const denied = (kind: string): Refusal => ({
   message: `User: arn:aws:iam::123456789012:user/ann is not authorized to perform: dynamodb:${kind}`
 })
 
-/** The environment of a command that reaches the emulator through a proxy, which refuses some requests. */
+/** Makes the environment of a command. The command reaches the emulator through a proxy. The proxy refuses some requests. */
 const refusing = (refusal: (kind: string) => Refusal | undefined) =>
   Effect.gen(function* () {
     const proxy = yield* dynamoProxy(all.dynamo.url)
@@ -27,7 +27,7 @@ const refusing = (refusal: (kind: string) => Refusal | undefined) =>
     return { env: awsVariables(proxy.url) }
   })
 
-/** The checks of `doctor` that are not well, and their texts. */
+/** Returns the checks of `doctor` that warn or fail, and their texts. */
 const doctor = (code: number, flags: ReadonlyArray<string>, around?: Around) =>
   Effect.map(runs(code, ["doctor", "--json", ...flags], around), ({ out }) => {
     const checks = parsed(out).checks as ReadonlyArray<Record<"check" | "status" | "said" | "advice", string>>
@@ -58,7 +58,7 @@ describe("The doctor on a table of DynamoDB finds", () => {
   )
 
   live(
-    "which permission is missing, and lists those that are needed",
+    "which permission is missing, and lists the needed permissions",
     Effect.gen(function* () {
       const cases: ReadonlyArray<readonly [kinds: RegExp, code: number, short: ReadonlyArray<string>]> = [
         [/Describe/, 0, ["warn table", "warn circuits"]],
@@ -84,7 +84,7 @@ describe("The doctor on a table of DynamoDB finds", () => {
 
 describe("A command on a table of DynamoDB", () => {
   live(
-    "says what to do about an error of AWS, and repeats no signed request",
+    "says what to do about an AWS error, and does not show the signed request",
     Effect.gen(function* () {
       const signed = "The request signature does not match. x-amz-security-token:hunter2"
       const cases: ReadonlyArray<readonly [error: string, message: string, says: RegExp]> = [
@@ -143,7 +143,7 @@ describe("A command on a table of DynamoDB", () => {
   )
 
   live(
-    "takes the table from CIRCUITS_TABLE, beside the trail of DATABASE_URL; another flag comes first",
+    "uses the table in CIRCUITS_TABLE and the trail in DATABASE_URL; another flag has priority",
     Effect.gen(function* () {
       const { flags, prefix } = yield* ready("DynamoDB")
       const database = flags[flags.indexOf("--database") + 1]

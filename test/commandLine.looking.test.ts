@@ -93,7 +93,7 @@ describe.each(kinds)("A name on %s", (kind) => {
   )
 
   live(
-    "serve shows transitions from before its start, if the trail has them",
+    "serve shows earlier transitions if the trail has them",
     Effect.gen(function* () {
       const { flags, join } = yield* ready(kind)
       const one = yield* join

@@ -459,7 +459,7 @@ describe("A question", () => {
   )
 
   live(
-    "release asks before it ends an override of another operator, and does not ask for the operator's own",
+    "release asks before it ends another operator's override, but not before it ends the operator's own override",
     Effect.gen(function* () {
       const { flags, outside } = yield* ready("Redis")
       const set = { actor: "ann", reason: "migration\u001b[2J" }

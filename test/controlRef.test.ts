@@ -5,7 +5,7 @@ import { ControlRef } from "../src/engine/controlRef.ts"
 
 const open = (epoch: number): Circuit.Circuit => ({ ...Circuit.initial, epoch })
 
-/** A transaction that waits for an epoch of at least `least`, and returns the epoch. */
+/** Waits in a transaction for an epoch of at least `least`. Returns the epoch. */
 const waitFor = (ref: TxRef.TxRef<Circuit.Circuit>, least: number) =>
   Effect.tx(Effect.flatMap(TxRef.get(ref), ({ epoch }) => (epoch < least ? Effect.txRetry : Effect.succeed(epoch))))
 
@@ -26,18 +26,20 @@ describe.each(refs)("The state of a circuit in a %s", (_, make) => {
     })
   )
 
-  it.effect("wakes all waiting transactions, and a transaction waits again if the state does not satisfy it", () =>
-    Effect.gen(function* () {
-      const ref = make()
-      const first = yield* Effect.forkChild(waitFor(ref, 1), { startImmediately: true })
-      const second = yield* Effect.forkChild(waitFor(ref, 2), { startImmediately: true })
-      assert.strictEqual(ref.pending.size, 2)
-      yield* TxRef.set(ref, open(1))
-      assert.strictEqual(yield* Fiber.join(first), 1)
-      yield* TxRef.set(ref, open(2))
-      assert.strictEqual(yield* Fiber.join(second), 2)
-      assert.strictEqual(ref.pending.size, 0)
-    })
+  it.effect(
+    "wakes all waiting transactions; a transaction waits again if the state does not satisfy its condition",
+    () =>
+      Effect.gen(function* () {
+        const ref = make()
+        const first = yield* Effect.forkChild(waitFor(ref, 1), { startImmediately: true })
+        const second = yield* Effect.forkChild(waitFor(ref, 2), { startImmediately: true })
+        assert.strictEqual(ref.pending.size, 2)
+        yield* TxRef.set(ref, open(1))
+        assert.strictEqual(yield* Fiber.join(first), 1)
+        yield* TxRef.set(ref, open(2))
+        assert.strictEqual(yield* Fiber.join(second), 2)
+        assert.strictEqual(ref.pending.size, 0)
+      })
   )
 
   it.effect("forgets a transaction that is interrupted while it waits", () =>

@@ -102,7 +102,7 @@ describe("the dashboard and the alerts", () => {
     })
   )
 
-  it("are described in alerts.md: each alert with the time for which its condition must hold", () => {
+  it("are described in alerts.md: each alert has the minimum duration of its condition", () => {
     const rows = read("alerts.md").matchAll(/^\| `(Circuit\w+)` \| [^|]+ \| (\w+) \|/gm)
     assert.deepStrictEqual(
       Array.from(rows, ([, name, hold]) => [name, hold]),

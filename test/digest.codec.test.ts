@@ -127,7 +127,7 @@ describe("A digest", () => {
     })
   })
 
-  it("has first the names that are not Closed, then the busiest names, and the number of left out names", () => {
+  it("starts with names that are not Closed, continues with the busiest names, and counts the omitted names", () => {
     const all = many(10_000, (index) => ({
       calls: index,
       notClosed: index % 1_000 === 0 ? 1 : 0,

@@ -55,7 +55,7 @@ const circular: { cause?: unknown; reason?: unknown } = {}
 circular.cause = circular
 circular.reason = circular
 
-it("An error that is its own cause has no wait, permits a retry, and does not count as overload", () => {
+it("An error with itself as its cause has no wait, permits a retry, and does not count as overload", () => {
   assert.isUndefined(hintOfError(circular, 0))
   assert.isFalse(forbidsRetry(circular))
   assert.strictEqual(endingOf(Outcome.failure(), Exit.fail(circular)), "Neutral")

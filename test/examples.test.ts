@@ -74,7 +74,7 @@ describe("examples/audit.ts", () => {
 })
 
 describe("examples/cluster.ts", () => {
-  it("shows that the processes of a cluster stop calling a server while it is down, also after one was killed", async () => {
+  it("shows that the processes of a cluster stop calling a server while it is down, even after a kill of one process", async () => {
     const scope = Effect.runSync(Scope.make())
     try {
       const url = await Effect.runPromise(Scope.provide(postgresUrl, scope))

@@ -87,7 +87,7 @@ describe("a store that is wiped, and then has a clock that is behind", () => {
   }, 600_000)
 })
 
-/** Errors in the protocol. Each has the roles of the processes and the faults of the network that reveal the error. */
+/** Deliberate errors in the protocol. The roles of the processes and the faults of the network reveal each error. */
 const mutants: ReadonlyArray<
   readonly [name: string, roles: ReadonlyArray<Role>, budget: Partial<Budget>, faults: Faults, stepBack: number]
 > = [

@@ -135,7 +135,7 @@ describe("an opening on its way while the store freezes is not carried out when 
       Effect.gen(function* () {
         const [place, freeze] = yield* make()
         let frozen: Frozen | undefined
-        // The store freezes just before the first process sends an opening. Other openings wait until the store is frozen.
+        // The first exchange with an opening freezes the store. Each exchange with an opening waits for this freeze.
         const freezeOnce = yield* Effect.cached(
           Effect.map(Effect.provideService(freeze, Scope.Scope, yield* Effect.scope), (it) => {
             frozen = it
@@ -351,7 +351,7 @@ describe("a store that lost its latest writes is given them back, and no process
   }
 })
 
-describe("a starting process learns which circuits are open when it is connected, even if the connection takes long", () => {
+describe("a starting process learns which circuits are open when it connects, even if the connection takes long", () => {
   const places: Places<WiredPlace> = {
     Redis: () => Effect.map(onRedis(), (made) => ({ ...made, store: connecting(made) })),
     PostgreSQL: postgres

@@ -135,7 +135,7 @@ const policies = Layer.orDie(BreakerPolicy.layer({ default: { trip: Trip.consecu
 
 describe("A fleet with a store that gives arbitrary answers", () => {
   it.live.prop(
-    "protects calls as processes without a store do, and logs each problem on one line",
+    "protects calls like processes without a store, and logs each problem on one line",
     [store, either(oneOf(["api"]), name)],
     ([store, name]) => {
       const lines: Array<string> = []

@@ -4,7 +4,7 @@ import { BreakerError, ConfigurationError, createBreaker, createManager, trip, w
 import { printable } from "../src/core/printable.ts"
 import { anything, either, name, objectOf, oneOf, runs, text, unprintable } from "./support/garbage.ts"
 
-// JavaScript code can pass any value. An invalid value must cause an error that names the option, and no other error.
+// JavaScript code can pass any value. For an invalid value, the error must name the option.
 
 const nested = (fields: ReadonlyArray<string>) => either(anything, objectOf(fields))
 const trips = either(
@@ -74,7 +74,7 @@ const fieldAndValue = Arbitrary.flatMap(field, (field) =>
 const ok = async () => "ok"
 const run = (body: () => Promise<void>) => Effect.promise(body)
 
-/** Runs `body`, and returns the message of its error, if any. The error must be about options, and its message must have one line. */
+/** Runs `body`. Returns the message of its error, if any. The error must be about options, and its message must have one line. */
 const thrown = async (body: () => unknown): Promise<string | undefined> => {
   try {
     await body()

@@ -36,7 +36,7 @@ const states = [closed, open, halfOpen, isolated, { ...isolated, _tag: "Disabled
 const quiet = Logger.layer([])
 const memory = Layer.mergeAll(BreakerStore.layerMemory, quiet)
 
-/** Returns the message of the error, if any. The message must be printable, and the exit must have no defect. */
+/** Returns the error message, if any. The message must be printable, and the exit must have no defect. */
 const said = <A, E extends { readonly message: string }>(exit: Exit.Exit<A, E>): string | undefined => {
   if (Exit.isSuccess(exit)) return undefined
   assert.isFalse(Cause.hasDies(exit.cause), Cause.pretty(exit.cause))
@@ -189,7 +189,7 @@ describe("An event", () => {
   const decode = Schema.decodeUnknownExit(Event)
   const encode = Schema.encodeSync(Event)
   it.prop(
-    "from another program decodes to an event that can be encoded again, or to an error that names the problem",
+    "from another program decodes to an event that can be encoded, or to an error that names the problem",
     [alteredText([transition, ignored])],
     ([text]) => {
       const exit = decode(text)

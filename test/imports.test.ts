@@ -80,7 +80,7 @@ describe("imports from other packages", () => {
   })
 })
 
-it("the root does not load modules that users import by another path", () => {
+it("the root does not load modules that have their own path", () => {
   const index = sources.filter(({ name }) => name === "index").flatMap(importedFiles)
   assert.deepStrictEqual(
     index.filter((one) => edgeFolders.includes(folderOf(one))),

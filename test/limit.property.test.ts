@@ -68,7 +68,7 @@ interface Look {
   readonly beneath: string
   readonly epoch: number
   readonly inFlight: number
-  /** Not rounded down. `Infinity` without a limit. */
+  /** This value is not rounded. It is `Infinity` if the circuit has no limit. */
   readonly limit: number
   readonly holds: boolean
   readonly rest: number

@@ -17,7 +17,7 @@ describe("a success is late", () => {
     assert.strictEqual(limit.target, 300)
   })
 
-  it("above half of the time after which callers stop waiting, which follows the timeouts slowly", () => {
+  it("above half of the time that callers wait, and this time follows the timeouts slowly", () => {
     const limit = made()
     limit.ended("TimedOut", 1_000, 0, 0, 0)
     assert.strictEqual(limit.target, 500)
@@ -29,7 +29,7 @@ describe("a success is late", () => {
     ["by `ended`", succeeds],
     ["by `succeededAsUsual`", (limit: AdaptiveLimit, took: number, now: number) => limit.succeededAsUsual(took, now)]
   ] as const) {
-    it(`above 5 times the usual duration, which is learned in small steps, once per 100 ms ${what}`, () => {
+    it(`above 5 times the usual duration: the limit learns it in small steps, once per 100 ms ${what}`, () => {
       const limit = made()
       succeed(limit, 40, 1_000)
       assert.strictEqual(limit.target, 5 * 40)
@@ -74,7 +74,7 @@ describe("a limit of 10 becomes", () => {
   })
 })
 
-it("the end of a call that began after a close does not make room for the calls from before", () => {
+it("a call from after a close makes no room for calls from before the close when it ends", () => {
   const limit = new AdaptiveLimit(learning, () => 0.5)
   limit.closed(1, 3, 1_000)
   assert.isTrue(limit.admits(3, 1_010))
@@ -86,14 +86,14 @@ it("the end of a call that began after a close does not make room for the calls 
   assert.deepStrictEqual([limit.admits(2, 1_010), limit.admits(3, 1_010)], [true, false])
 })
 
-it("calls from before a close do not count as calls in flight when a limit is lowered", () => {
+it("calls from before a close do not count as calls in flight when the limit decreases", () => {
   const limit = new AdaptiveLimit(learning, () => 0.5)
   limit.closed(10, 20, 0)
   limit.ended("Refused", 40, 25, 0, 0)
   assert.strictEqual(limit.value, 9.5)
 })
 
-it("the duration of lone calls does not count once the limit has ended, and a call was as fast as usual", () => {
+it("the duration of lone calls does not count after the limit ends and a call is as fast as usual", () => {
   const limit = new AdaptiveLimit(learning, () => 0.5)
   limit.ended("Success", 40, 0, 0, 0)
   limit.closed(1, 0, 0)
@@ -112,24 +112,24 @@ describe("a limit", () => {
     return limit
   }
 
-  it("of 1 rests after an overload, for a share of the time since the last success, and then has room", () => {
+  it("of 1 pauses after an overload for a share of the time since the last success, and then has room", () => {
     const limit = closed(1)
     limit.ended("Refused", 40, 0, 0, 2_000)
     assert.strictEqual(limit.restMillis(2_000), 2_000 * (1 / 4 + 3 / 8))
     assert.deepStrictEqual([limit.room(0, 2_000), limit.room(0, 3_250)], [0, 1])
   })
-  it("of 1 does not rest after a late success", () => {
+  it("of 1 does not pause after a late success", () => {
     const limit = closed(1)
     limit.ended("Success", 900, 0, 0, 2_000)
     assert.strictEqual(limit.restMillis(2_000), 0)
   })
-  it("above 1 does not rest after an overload", () => {
+  it("above 1 does not pause after an overload", () => {
     const limit = closed(10)
     limit.ended("Refused", 40, 0, 0, 2_000)
     assert.strictEqual(limit.restMillis(2_000), 0)
   })
 
-  it("that begins rests at most for the time since the last success, even if the dependency asked for more before", () => {
+  it("that begins pauses at most for the time since the last success, even if the dependency asked for a longer wait before", () => {
     const limit = new AdaptiveLimit(learning, () => 0.5)
     limit.ended("Success", 40, 0, 0, 0)
     for (let i = 0; i < 5; i++) limit.ended("Refused", 40, 100, 60_000, 100_000)
@@ -151,7 +151,7 @@ describe("a limit", () => {
 })
 
 describe("`succeededAsUsual`", () => {
-  it("is false and learns nothing if an objective is set, or while the limit holds", () => {
+  it("is false and does not learn if an objective is set, or while the limit holds", () => {
     const strict = new AdaptiveLimit({ objectiveMillis: 300, max: Infinity }, () => 0.5)
     assert.isFalse(strict.succeededAsUsual(40, 0))
     const held = new AdaptiveLimit(learning, () => 0.5)
@@ -160,7 +160,7 @@ describe("`succeededAsUsual`", () => {
     assert.strictEqual(held.target, Infinity)
   })
 
-  it("makes up for one bad outcome before it, and for none after it", () => {
+  it("cancels one earlier bad outcome, but no later bad outcome", () => {
     const limit = new AdaptiveLimit(learning, () => 0.5)
     const refused = (n: number) => {
       for (let i = 0; i < n; i++) limit.ended("Refused", 40, 0, 0, 0)

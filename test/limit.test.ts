@@ -21,7 +21,7 @@ class World {
     return this.starts.length
   }
 
-  /** The number of calls in flight that count. */
+  /** Counts calls in flight, without calls from before the last close. */
   get counted(): number {
     return this.inFlight - this.lost
   }
@@ -349,7 +349,7 @@ it("the pauses of two processes differ", () => {
   assert.isAbove(rest(0.1), 0)
 })
 
-it("calls that began before a close do not count, and their end does not make room", () => {
+it("calls from before a close do not count, and make no room when they end", () => {
   const world = new World()
   for (let i = 0; i < 20; i++) world.call()
   world.now += 5_000

@@ -188,7 +188,7 @@ describe("what the exporters of OpenTelemetry are given", () => {
 
 const began = 1_767_225_600_000
 
-/** Runs an effect in a span inside another span. Returns the spans that an OpenTelemetry exporter receives. */
+/** Runs an effect in a span inside another span. Returns the spans from an OpenTelemetry exporter. */
 const traced = <A, E, R>(effect: Effect.Effect<A, E, R>) =>
   Effect.gen(function* () {
     const exporter = new InMemorySpanExporter()

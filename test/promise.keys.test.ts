@@ -65,7 +65,7 @@ describe.each(ways)("policies of keys, given as %s,", (_, keys) => {
     await manager.shutdown()
   })
 
-  it("give a probe the probeTimeout of its key, and the error has this timeout", async () => {
+  it("give a probe the probeTimeout of its key, and the error names this timeout", async () => {
     const breaker = createBreaker(() => new Promise<unknown>(() => {}), { ...policy, timeout: false, keys })
     await breaker.open({ key: "premium" })
     await vi.advanceTimersByTimeAsync(5_000)

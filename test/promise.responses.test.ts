@@ -17,7 +17,7 @@ const countsAfter = async (answer: unknown, options: object = {}) => {
   return { given, failures, successes, state, retryAfter, error: lastFailures[0]?.error }
 }
 
-/** A response of another realm or of a library: a different class with the same tag. */
+/** A response of another realm or of a library has a different class with the same tag. */
 class Response_ {
   readonly status: number
   readonly headers: Headers

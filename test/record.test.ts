@@ -3,7 +3,7 @@ import { Circuit } from "effect-fuse/core"
 import { fromBody, type Provenance } from "../src/store/codec.ts"
 import { isByPeople, isForce, isLift, policyAfter, toSwap, wallOf } from "../src/store/record.ts"
 
-/** Every cause: whether an operator or the library sets the state, and whether the record keeps the policy of the record before. */
+/** Lists every cause. A cause tells whether an operator or the library sets the state, and whether the record keeps the earlier policy. */
 const whys: Readonly<Record<Circuit.Why, readonly [by: "an operator" | "the library", rests: "keeps" | "drops"]>> = {
   Tripped: ["the library", "drops"],
   CooldownOver: ["the library", "drops"],
@@ -56,7 +56,7 @@ describe("a record", () => {
   const minute = 60_000
   const day = 86_400_000
   it.each(all)(
-    "with the cause $why stays in the store while it applies, or for a day if it ends an override",
+    "with the cause $why stays in the store while its state applies, or for a day if the record ends an override",
     ({ why }) => {
       const lifts = why === "Released" || why === "Reset"
       assert.strictEqual(
@@ -82,7 +82,7 @@ it("Isolated and Disabled set an override, Released and Reset may end one", () =
   assert.sameMembers(of(isLift), ["Released", "Reset"])
 })
 
-it("When a record is written, its state has the same age by the wall clock and by the monotonic clock", () => {
+it("A new record has the same age by the wall clock and by the monotonic clock", () => {
   const began = (since: number) =>
     wallOf({ ...Circuit.initial, since }, { ...provenance, at: 1_700_000_000_000 }, 5_000)
   assert.deepStrictEqual([5_000, 4_000, 5_000.6].map(began), [1_700_000_000_000, 1_699_999_999_000, 1_700_000_000_001])

@@ -21,7 +21,7 @@ describe("remember", () => {
     ])
   })
 
-  it("makes an entry the newest if it is added again", () => {
+  it("makes an entry the newest when the entry is added a second time", () => {
     assert.deepStrictEqual(kept("a", "b", "a", "c"), [
       ["a", 2],
       ["c", 3]

@@ -54,9 +54,9 @@ const polled = (options: Options = {}) =>
       save,
       /** Calls the roll. */
       roll: Effect.andThen(vote(term), pause(100)),
-      /** The convictions of all ballots. The voter that makes the request has no conviction. */
+      /** Adds up the convictions of all ballots. The voter of the request has conviction 0. */
       convictions: Effect.map(vote(0), ({ sums: [thousandths = 0] }) => thousandths / 1_000),
-      /** The number of abstentions, and the number of voters, including the voter that asks. */
+      /** Counts abstentions and voters. The voter of the request counts as a voter. */
       count: Effect.andThen(
         vote(0),
         Effect.map(vote(0), ({ abstained, voters }) => ({ abstained, voters }))
@@ -87,21 +87,19 @@ const votes = { abstained: 0, voters: 2 }
 const silent = Effect.provide(Logger.layer([]))
 
 describe("A process that read a roll call", () => {
-  it.effect(
-    "casts a ballot with its first call of a circuit that it did not have, and the ballot ends with the roll call",
-    () =>
-      Effect.gen(function* () {
-        const { count, process, roll } = yield* polled()
-        yield* roll
-        assert.deepStrictEqual(yield* count, abstains)
-        yield* process.succeed
-        yield* pause()
-        assert.deepStrictEqual(yield* count, votes)
-        for (let passed = 0; passed < 28_000; passed += 4_000) {
-          yield* TestClock.adjust("4 seconds")
-          assert.deepStrictEqual(yield* count, votes, `after ${passed} ms`)
-        }
-      }).pipe(silent)
+  it.effect("casts a ballot with its first call of a new circuit, and the ballot ends with the roll call", () =>
+    Effect.gen(function* () {
+      const { count, process, roll } = yield* polled()
+      yield* roll
+      assert.deepStrictEqual(yield* count, abstains)
+      yield* process.succeed
+      yield* pause()
+      assert.deepStrictEqual(yield* count, votes)
+      for (let passed = 0; passed < 28_000; passed += 4_000) {
+        yield* TestClock.adjust("4 seconds")
+        assert.deepStrictEqual(yield* count, votes, `after ${passed} ms`)
+      }
+    }).pipe(silent)
   )
 
   it.effect("casts a ballot with its first call of a circuit that it did not have, even if the call fails", () =>
@@ -128,7 +126,7 @@ describe("A process that read a roll call", () => {
     }).pipe(silent)
   )
 
-  it.effect("and has since withdrawn its ballot casts a ballot again with its next call", () =>
+  it.effect("and withdraws its ballot casts a new ballot with its next call", () =>
     Effect.gen(function* () {
       const policy = { cooldown: "1 second" } as const
       const { count, process, roll } = yield* polled({ policy })
@@ -229,7 +227,7 @@ describe("A process that read a roll call", () => {
     }).pipe(silent)
   )
 
-  it.effect("no longer abstains after its next call, even if the ballot for that call was lost", () =>
+  it.effect("does not abstain after its next call, even if the ballot for that call was lost", () =>
     Effect.gen(function* () {
       const { count, process, roll } = yield* polled()
       yield* roll
@@ -292,7 +290,7 @@ describe("A process that reads many roll calls at once", () => {
   const count = 2 * SharedStore.limits.casts + 6
   const keys = Array.from({ length: count }, (_, i) => `k${i}`)
 
-  /** A process that calls all keys, and the exchanges that the store has executed for the process. `asked` starts a roll call for every key. */
+  /** Starts a process that calls all keys. Records the exchanges of the process in the store. `asked` starts a roll call for every key. */
   const caller = Effect.gen(function* () {
     const { box, ballot } = yield* castBy({})
     const { store } = yield* fleet(0)

@@ -99,7 +99,7 @@ describe("A process that reads roll calls", () => {
   })
 })
 
-/** A client with its own clock, and a store with scripted answers. */
+/** Makes a client with its own clock. The store has scripted answers. */
 const linked = () => {
   const clock = { now: 1_000, store: 50_000 }
   const time = { now: () => clock.now, wall: () => clock.now }
@@ -145,23 +145,23 @@ const linked = () => {
 }
 
 describe("A command", () => {
-  it("has a deadline even if it is the first: the process reads the time of the store before it", () => {
+  it("has a deadline even if it is the first command: the process first reads the time of the store", () => {
     const { exchange, sent } = linked()
     exchange()
     assert.deepStrictEqual(sent, [50_250])
   })
 
-  it("has a deadline that counts from the receipt of the last answer, and not from its request", () => {
+  it("has a deadline that counts from the receipt of the last answer, not from the request", () => {
     const { exchange, pass, sent } = linked()
     exchange()
     exchange(200)
     pass(1_000)
     exchange()
-    // The store answered at 50,100, and the answer arrived at 50,200. The time in between does not count.
+    // The store answered at 50,100, and the answer arrived at 50,200. These 100 milliseconds do not count.
     assert.strictEqual(sent.at(-1), 50_100 + 1_000 + 250)
   })
 
-  it("has a deadline that counts from the decision about its content, because the process may be frozen before it sends the command", () => {
+  it("has a deadline that counts from the decision about its content: a freeze may delay the sending", () => {
     const { exchange, pass, sent } = linked()
     exchange()
     const decidedAt = 1_000
@@ -170,7 +170,7 @@ describe("A command", () => {
     assert.strictEqual(sent.at(-1), 50_250)
   })
 
-  it("that is late is not sent again: its content must be decided again", () => {
+  it("that is late is not resent: the process first decides a second time", () => {
     const { clock, exchange, sent } = linked()
     exchange()
     clock.store += 3_600_000
@@ -183,7 +183,7 @@ describe("A command", () => {
 })
 
 describe("An answer", () => {
-  it("that this process read long after it had arrived does not tell the store's time", () => {
+  it("does not tell the store's time if this process reads the answer long after the arrival", () => {
     const { client, clock, done, exchange, pass } = linked()
     exchange()
     const frozen = () => {
@@ -195,7 +195,7 @@ describe("An answer", () => {
     assert.strictEqual(client.storeNow, clock.store)
   })
 
-  it("to a read is not used if this process read it long after it had arrived", () => {
+  it("to a read is not used if this process reads the answer long after the arrival", () => {
     const { client, clock, pass } = linked()
     const read = (takes: number) =>
       Effect.runSync(

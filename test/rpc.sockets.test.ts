@@ -20,7 +20,7 @@ const services = Layer.mergeAll(
 const prepared = <A, E, R>(self: Effect.Effect<A, E, R>) =>
   self.pipe(Effect.scoped, Effect.provide(services)) as Effect.Effect<A, E>
 
-/** Repeats an effect until `until` accepts its result. On a busy machine, the circuit may ignore a failure because of a stall. */
+/** Repeats an effect until `until` accepts its result. A busy machine may stall, and the circuit ignores failures after a stall. */
 const repeated = <A, E, R>(self: Effect.Effect<A, E, R>, until: (result: A) => boolean) =>
   Effect.repeat(Effect.delay(self, "10 millis"), { until }).pipe(Effect.timeout("20 seconds"))
 
@@ -33,12 +33,12 @@ const rejected = <A, E, R>(call: Effect.Effect<A, E, R>) =>
 
 const state = CircuitBreaker.state("users")
 
-/** In these servers, each error except a rejection is a defect. */
+/** Turns each error except a rejection into a defect. */
 const orDieUnlessOpen = <A, E, R>(self: Effect.Effect<A, E, R>) =>
   Effect.catch(self, (error) => (CircuitOpen.isCircuitOpen(error) ? Effect.fail(error) : Effect.die(error)))
 
 describe.each(transports)("over %s", (transport) => {
-  it.live("the circuit opens when the server stops, and closes when the server starts again", () =>
+  it.live("the circuit opens when the server stops, and closes when the server restarts", () =>
     prepared(
       Effect.gen(function* () {
         const { port, stop } = yield* serveRpc(transport, Users, usersWith({}))
@@ -90,7 +90,7 @@ describe.each(transports)("over %s", (transport) => {
     )
   )
 
-  it.live("an open circuit of the server is a typed answer without its key and its evidence", () =>
+  it.live("if a circuit of the server is open, the client gets a typed answer without the key and the evidence", () =>
     prepared(
       Effect.gen(function* () {
         const secret = { key: "secret tenant", policy: { trip: Trip.consecutive(1), cooldown: "2 minutes" } } as const
@@ -122,7 +122,7 @@ describe.each(transports)("over %s", (transport) => {
           )
           assert.notMatch(JSON.stringify(answer), /tenant|hunter2|in a row/)
         }
-        // Such failures open the circuit of the client for at least the `retryAfter` of the server.
+        // These failures open the client's circuit for at least the server's `retryAfter`.
         const { circuit, retryAfter } = yield* rejected(client.GetUser({ id: 1 }))
         assert.strictEqual(circuit, "users")
         assert.isAbove(Duration.toSeconds(retryAfter), 60)
@@ -132,7 +132,7 @@ describe.each(transports)("over %s", (transport) => {
 })
 
 describe("a connection without answers", () => {
-  /** A server that accepts connections, but neither reads nor writes. */
+  /** Starts a server that accepts connections, but does not read or write. */
   const silent = Effect.acquireRelease(
     Effect.callback<{ readonly port: number; readonly close: () => void }>((resume) => {
       const sockets = new Set<Socket>()
@@ -162,7 +162,7 @@ describe("a connection without answers", () => {
     )
   )
 
-  it.live("fails ten thousand calls at once, and counts each of them once", () =>
+  it.live("fails ten thousand calls at once, and counts each call once", () =>
     prepared(
       Effect.gen(function* () {
         const { port } = yield* silent

@@ -9,12 +9,12 @@ import { live } from "./support/redisLive.ts"
 import { startInstance } from "./support/serverless.ts"
 import { areKnown, onDynamo, onRedis, type Place, replicasOn, type WiredPlace } from "./support/storeFleets.ts"
 
-// A platform freezes an instance of a function between its invocations, and ends it without notice.
+// A platform freezes an instance of a function between invocations, and ends the instance without notice.
 
 const syncInterval = 1_000
 const policy = { cooldown: 300_000 }
 
-/** Longer than the life of a process without a heartbeat. */
+/** This time is longer than the life of a process without heartbeats. */
 const frozenMillis = Fleet.livesFor(syncInterval) + 1_000
 
 type Kind = "Redis" | "DynamoDB"
@@ -37,7 +37,7 @@ describe.each(Object.keys(kinds) as ReadonlyArray<Kind>)("an instance of a funct
       return { place, instance, replicas }
     })
 
-  /** Makes failing calls in `replicas` until the fleet has opened the circuit. */
+  /** Makes failing calls in `replicas` until the fleet opens the circuit. */
   const opened = (replicas: ReadonlyArray<Parameters<typeof fails>[0]>, circuit = "api") =>
     until(
       "the fleet has opened the circuit",
@@ -64,7 +64,7 @@ describe.each(Object.keys(kinds) as ReadonlyArray<Kind>)("an instance of a funct
   )
 
   live(
-    "that is frozen does not delay an opening for longer than its life, and learns of the opening when it is thawed",
+    "that is frozen delays an opening at most for its life, and learns of the opening after the thaw",
     Effect.gen(function* () {
       const { instance, place, replicas } = yield* given()
       assert.deepStrictEqual((yield* instance.invoke({ calls: 10 })).got, Array(10).fill("ok"))
@@ -76,7 +76,7 @@ describe.each(Object.keys(kinds) as ReadonlyArray<Kind>)("an instance of a funct
       yield* Effect.sleep(frozenMillis)
       assert.strictEqual(yield* living(place), 2)
       yield* instance.thaw
-      // Calls do not wait for the store, so some calls may pass before the first answer of the store.
+      // Calls do not wait for the store. Some calls may pass before the store answers.
       const got: Array<string> = []
       yield* until(
         "the instance knows of the opening",
@@ -101,7 +101,7 @@ describe.each(Object.keys(kinds) as ReadonlyArray<Kind>)("an instance of a funct
   }
   for (const [when, isHeld] of Object.entries(ways))
     live(
-      `that failed, and was frozen ${when}, does not open the circuit with its old failures`,
+      `that failed and was frozen ${when} does not open the circuit with its old failures`,
       Effect.gen(function* () {
         const { instance, place, replicas } = yield* given(1)
         yield* instance.invoke({ calls: 20 })
@@ -116,7 +116,7 @@ describe.each(Object.keys(kinds) as ReadonlyArray<Kind>)("an instance of a funct
         yield* Effect.sleep(frozenMillis)
         // The other processes fail while the instance is frozen. Two failures are too few to open the circuit.
         for (const one of replicas) for (let i = 0; i < 2; i++) assert.strictEqual(yield* fails(one), "down")
-        // A platform thaws an instance for an invocation, so the instance makes its calls first.
+        // A platform thaws an instance for an invocation. The instance makes its calls first.
         const invocation = yield* Effect.forkChild(instance.invoke({ calls: 20 }), { startImmediately: true })
         yield* instance.thaw
         const after = yield* Fiber.join(invocation)
@@ -129,7 +129,7 @@ describe.each(Object.keys(kinds) as ReadonlyArray<Kind>)("an instance of a funct
     )
 
   live(
-    "that opened the circuit alone, and was frozen, does not open it for other processes when it is thawed",
+    "that opened the circuit alone and was frozen does not open it for other processes after the thaw",
     Effect.gen(function* () {
       const { instance, place, replicas } = yield* given()
       yield* instance.invoke({ calls: 20 })
@@ -151,7 +151,7 @@ describe.each(Object.keys(kinds) as ReadonlyArray<Kind>)("an instance of a funct
   )
 
   live(
-    "that is frozen repeatedly, each time for less than its life, takes part in the votes of the fleet",
+    "that is frozen repeatedly for less than its life takes part in the votes of the fleet",
     Effect.gen(function* () {
       const { instance, place, replicas } = yield* given(1)
       yield* instance.invoke({ calls: 20 })
@@ -175,7 +175,7 @@ describe.each(Object.keys(kinds) as ReadonlyArray<Kind>)("an instance of a funct
   )
 
   live(
-    "that ends without notice leaves the fleet when its life is over, and the circuit that it opened stays open",
+    "that ends without notice leaves the fleet after its life, and its opened circuit stays open",
     Effect.gen(function* () {
       const { instance, place, replicas } = yield* given(1)
       yield* instance.invoke({ calls: 5 })

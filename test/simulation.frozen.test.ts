@@ -1,4 +1,4 @@
-/** A process that is frozen between a decision and the command that carries it out, with the real engine in virtual time. */
+/** A process freezes between a decision and the command for this decision. The real engine runs in virtual time. */
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { CircuitBreaker, type SharedStore } from "effect-fuse"
@@ -6,7 +6,7 @@ import { type Options, Simulation } from "./support/simulation/simulation.ts"
 
 const minutes = 60_000
 
-/** Two processes that have run for some time, and whose calls have succeeded. */
+/** Starts two processes. Their first calls succeed. */
 const two = (options: Partial<Options> = {}): Simulation => {
   const simulation = new Simulation({
     seed: 1,
@@ -24,14 +24,14 @@ const two = (options: Partial<Options> = {}): Simulation => {
   return simulation
 }
 
-/** A process makes calls, one after the other. */
+/** Plans consecutive calls of one process. */
 const calls = (simulation: Simulation, of: number, count: number): void => {
   for (let i = 0; i < count; i++) simulation.at(simulation.now + 5 * i, () => simulation.process(of).call())
 }
 
 const wait = (simulation: Simulation, millis: number): void => simulation.runUntil(simulation.now + millis)
 
-/** The records that were written after a time, and why. */
+/** Lists the records that were written after `since`, each with its cause. */
 const written = ({ history }: Simulation, since: number): ReadonlyArray<string> =>
   history
     .of("Swapped")
@@ -39,7 +39,7 @@ const written = ({ history }: Simulation, since: number): ReadonlyArray<string> 
       at > since && circuit === "api" ? [`${state._tag}, ${provenance.why}`] : []
     )
 
-/** Whether the store has carried out a command of the process that is frozen later. */
+/** Whether the store has executed a command of process 0 after `since`. */
 const applied = ({ history }: Simulation, since: number, operation: "load" | "page"): boolean =>
   history
     .of("Applied")
@@ -56,14 +56,14 @@ const states = (simulation: Simulation) => simulation.look().processes.map((one)
 
 const openFor = (millis: number) => CircuitBreaker.open("api", { for: millis })
 
-/** A freeze in which the clocks go on, and one in which the monotonic clock stands still. */
+/** When a process is stopped, its clocks continue. When it is suspended, its monotonic clock stops. */
 const freezes = {
   "is stopped": (simulation: Simulation, millis: number) => simulation.process(0).stall(millis),
   "is suspended together with its clock": (simulation: Simulation, millis: number) =>
     simulation.process(0).suspend(millis)
 }
 
-/** What becomes of a call that a process makes now. */
+/** Makes a call in a process. Counts whether the call was admitted or rejected. */
 const tried = (simulation: Simulation, of: number) => {
   const { history } = simulation
   const began = simulation.now
@@ -75,7 +75,7 @@ const tried = (simulation: Simulation, of: number) => {
 }
 
 describe.each(Object.entries(freezes))("A process that %s", (_, freeze) => {
-  it.each([0, 20])("does not send a vote of before as a new one (%s calls after the thaw)", (after) => {
+  it.each([0, 20])("does not send an old vote as a new vote (%s calls after the thaw)", (after) => {
     const simulation = two()
     // The votes do not reach the store before the freeze.
     simulation.process(0).network.freeze()
@@ -85,7 +85,7 @@ describe.each(Object.entries(freezes))("A process that %s", (_, freeze) => {
     freeze(simulation, 10 * minutes)
     simulation.process(0).network.thaw()
     wait(simulation, 10 * minutes - 40)
-    // Two failures are fewer than the policy asks for.
+    // Two failures do not trip the policy.
     calls(simulation, 1, 2)
     wait(simulation, 41)
     assert.isFalse(simulation.process(0).isStalled)
@@ -96,7 +96,7 @@ describe.each(Object.entries(freezes))("A process that %s", (_, freeze) => {
     assert.strictEqual(states(simulation)[1], "Closed")
   })
 
-  it("does not vote again on what it saw before", () => {
+  it("does not vote because of failures from before the freeze", () => {
     const simulation = two()
     simulation.fail(1)
     calls(simulation, 0, 4)
@@ -108,26 +108,26 @@ describe.each(Object.entries(freezes))("A process that %s", (_, freeze) => {
     assert.deepStrictEqual(written(simulation, 0), [])
   })
 
-  it("does not open the circuit on a tally of before", () => {
+  it("does not open the circuit because of a tally from before the freeze", () => {
     const isOther = ({ circuit }: SharedStore.Swap) => circuit !== "api"
     const simulation = two({
       client: (store) => ({
         ...store,
         exchange: (one) => {
           if (one.swaps.some(isOther)) return Effect.never
-          // Only the process that is frozen may open the circuit.
+          // The store executes an opening only if the frozen process sends it.
           return one.swaps.length > 0 && one.voter.startsWith("p1") ? Effect.never : store.exchange(one)
         }
       })
     })
     simulation.fail(1)
-    // The lane is occupied by a command that the store does not answer.
+    // The store does not answer this command, so later commands wait.
     simulation.process(0).do(CircuitBreaker.isolate("other"))
     calls(simulation, 0, 5)
     calls(simulation, 1, 5)
     wait(simulation, 100)
     freeze(simulation, 10 * minutes)
-    // Meanwhile the other process finds that the dependency works.
+    // During the freeze, the calls of the other process succeed.
     simulation.fail(0)
     wait(simulation, 6 * minutes)
     calls(simulation, 1, 20)
@@ -138,7 +138,7 @@ describe.each(Object.entries(freezes))("A process that %s", (_, freeze) => {
     assert.strictEqual(states(simulation)[1], "Closed")
   })
 
-  it("does not give the store back an opening that has ended meanwhile", () => {
+  it("does not write an opening back to the store if the opening ended during the freeze", () => {
     const simulation = two()
     simulation.process(1).do(openFor(30_000))
     wait(simulation, 1_000)
@@ -149,13 +149,13 @@ describe.each(Object.entries(freezes))("A process that %s", (_, freeze) => {
     assert.deepStrictEqual(written(simulation, began), [])
   })
 
-  it("does not give the store back an opening that it was about to give back", () => {
+  it("does not write back an opening that it was about to write back before the freeze", () => {
     const simulation = two()
     simulation.process(1).do(openFor(30_000))
     wait(simulation, 500)
     simulation.process(1).crash()
     simulation.store.wipe()
-    // It notices the loss, and waits for a random time, so that not all processes give the opening back.
+    // Process 0 detects the loss. Before it writes the opening back, it waits for a random time, so that not all processes write.
     const began = simulation.now
     until(simulation, () => applied(simulation, began, "load"))
     wait(simulation, 2)
@@ -164,7 +164,7 @@ describe.each(Object.entries(freezes))("A process that %s", (_, freeze) => {
     assert.deepStrictEqual(written(simulation, began), [])
   })
 
-  it("follows no announcement of an opening that has ended meanwhile", () => {
+  it("does not follow an announcement if its opening ended during the freeze", () => {
     const simulation = two()
     const began = simulation.now
     simulation.process(1).do(openFor(2_000))
@@ -177,10 +177,10 @@ describe.each(Object.entries(freezes))("A process that %s", (_, freeze) => {
 })
 
 describe("A process that is stopped", () => {
-  it("does not close a later opening because a health check has passed before", () => {
+  it("does not close a later opening because of an earlier health check", () => {
     let checks = 0
     let passes = true
-    // The processes check in turns. Only the checks of the first process pass, after a while.
+    // The processes check alternately. The checks of process 0 pass after 50 milliseconds, until `passes` is false.
     const check = Effect.suspend(() => (checks++ % 2 === 1 && passes ? Effect.sleep(50) : Effect.fail("down")))
     const simulation = two({ policy: { cooldown: 300_000, probe: { check, schedule: "1 second" } } })
     simulation.process(1).do(openFor(30 * minutes))
@@ -197,7 +197,7 @@ describe("A process that is stopped", () => {
     assert.deepStrictEqual(states(simulation), ["Open", "Open"])
   })
 
-  it("follows no answer of the store that has become old meanwhile", () => {
+  it("does not follow an answer of the store that expired during the freeze", () => {
     const simulation = two()
     simulation.process(0).network.conditions.loseAnnouncement = 1
     simulation.process(1).do(openFor(30_000))
@@ -213,7 +213,7 @@ describe("A process that is stopped", () => {
     assert.notInclude(written(simulation, began), "Open, OpenedByHand")
   })
 
-  it("learns after the thaw that its own opening has ended meanwhile", () => {
+  it("learns after the thaw that its own opening ended during the freeze", () => {
     const simulation = two()
     simulation.process(0).network.conditions.delay = () => 5
     const began = simulation.now
@@ -227,7 +227,7 @@ describe("A process that is stopped", () => {
 })
 
 describe("A command that is late because the store's clock has stepped", () => {
-  it.each([-30_000, 30_000])("is decided again and sent at once (%s ms)", (millis) => {
+  it.each([-30_000, 30_000])("is decided a second time and sent at once (%s ms)", (millis) => {
     const simulation = two()
     simulation.store.jump(millis)
     const began = simulation.now
@@ -236,7 +236,7 @@ describe("A command that is late because the store's clock has stepped", () => {
     assert.deepStrictEqual(written(simulation, began), ["Open, OpenedByHand"])
   })
 
-  it("is not repeated all the time if each command is late", () => {
+  it("is repeated rarely if each command is late", () => {
     let late = 0
     const simulation = two({
       client: (store) => ({

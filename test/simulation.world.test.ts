@@ -229,7 +229,7 @@ describe("a process", () => {
       simulation.history.of("Admitted").map(({ at }) => at),
       [5_000]
     )
-    // An announcement that waited may be old: the process reads the record again.
+    // A delayed announcement may be old, so the process reads the record.
     simulation.runUntil(5_010)
     assert.isAbove(entered(simulation, 0, "Open"), 5_000)
     assert.isBelow(entered(simulation, 0, "Open"), 5_002)

@@ -342,7 +342,7 @@ describe("The timeouts of this process", () => {
     assert.strictEqual(await outputOf(program), "fired\n")
   })
 
-  it("that are started again get more time after another stall", async () => {
+  it("that are restarted get more time after another stall", async () => {
     const program = `
       const block = (millis) => {
         const until = performance.now() + millis
@@ -501,7 +501,7 @@ for (const [name, fake] of Object.entries(fakes)) {
   })
 }
 
-it("A timeout that is stopped while the global timers are replaced does not fire, and the replaced clearTimeout is not called", () => {
+it("If a timeout is stopped while the global timers are replaced, it does not fire and does not call the replaced clearTimeout", () => {
   vi.useFakeTimers()
   const timer = start(20, () => assert.fail())
   const { clearTimeout, setTimeout } = globalThis

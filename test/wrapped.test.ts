@@ -35,7 +35,7 @@ describe("a wrapped store", () => {
     })
   )
 
-  it.effect("has the connection, the announcements, the limit of circuits and the deadline of the store inside", () =>
+  it.effect("has the connection, the announcements, the limit of circuits and the deadline of the inner store", () =>
     Effect.gen(function* () {
       const connected = Effect.void
       const changes = Stream.never

@@ -53,7 +53,7 @@ export const open = (
 const axeSource = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8")
 
 /**
- * The problems that axe finds, or only problems with these impacts, such as "serious". The content security policy of the page forbids a
+ * Runs axe and returns its problems, or only problems with these impacts, such as "serious". The content security policy forbids a
  * script element for axe, so the browser evaluates the source of axe.
  */
 export const axe = (page: Page, impacts?: ReadonlyArray<string>): Effect.Effect<ReadonlyArray<string>> =>

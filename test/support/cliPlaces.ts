@@ -33,7 +33,7 @@ const orThrow = <A>(exit: Exit.Exit<A>): A => {
   throw error
 }
 
-/** The variables with which the AWS client reaches an emulator. */
+/** With these variables, the AWS client reaches an emulator. */
 export const awsVariables = (endpoint: string): Readonly<Record<string, string>> => ({
   AWS_ENDPOINT_URL: endpoint,
   AWS_REGION: "eu-central-1",
@@ -41,7 +41,7 @@ export const awsVariables = (endpoint: string): Readonly<Record<string, string>>
   AWS_SECRET_ACCESS_KEY: "secret"
 })
 
-/** Sets variables of this process, until the scope closes. */
+/** Sets environment variables of this process until the scope closes. */
 const inEnvironment = (variables: Readonly<Record<string, string>>): Effect.Effect<void, never, Scope.Scope> =>
   Effect.asVoid(
     Effect.acquireRelease(
@@ -89,7 +89,7 @@ export const servers: Effect.Effect<Servers, never, Scope.Scope> = Effect.gen(fu
 export interface Place {
   /** What the command line has to be told to find them. */
   readonly flags: ReadonlyArray<string>
-  /** The same without a trail that is not in the database of the circuits. */
+  /** These flags omit the trail, unless the trail is in the database of the circuits. */
   readonly circuits: ReadonlyArray<string>
   readonly prefix: string
   /** The operator's store, on a connection of its own. */
@@ -103,7 +103,7 @@ export interface Place {
 export const kinds = ["Redis", "DynamoDB", "PostgreSQL", "SQLite"] as const
 export type Kind = (typeof kinds)[number]
 
-/** Whether a kind of store is a database, which has the circuits and the trail. */
+/** Whether a kind of store is a database. A database has the circuits and the trail. */
 export const isDatabase = (kind: Kind): boolean => kind === "PostgreSQL" || kind === "SQLite"
 
 let made = 0
@@ -120,10 +120,10 @@ const joined = (store: Layer.Layer<never, unknown>): Effect.Effect<redis.Replica
 
 /** Circuits of one prefix in a store. */
 interface Circuits {
-  /** The flags that name a store without a trail. */
+  /** These flags name the store, but no trail. */
   readonly flags: ReadonlyArray<string>
   readonly outside: Effect.Effect<SharedStore.SharedStore, never, Scope.Scope>
-  /** The breaker store of one more process, on its own connection. A database is the one with its trail. */
+  /** Makes the breaker store of another process with its own connection. `database` also has the trail. */
   readonly layer: (
     trail: sql.Connection
   ) => Effect.Effect<Layer.Layer<BreakerStore.BreakerStore, unknown>, never, Scope.Scope>
@@ -159,7 +159,7 @@ const circuitsOn = (kind: Kind, servers: Servers, prefix: string, trail: sql.Con
   }
 }
 
-/** A new place on the servers. Circuits that are not in a database have their trail in SQLite. */
+/** Makes a new place on the servers. If the circuits are not in a database, SQLite has their trail. */
 export const newPlace = (kind: Kind, servers: Servers) =>
   Effect.gen(function* () {
     const prefix = `place_${++made}`

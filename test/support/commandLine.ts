@@ -17,7 +17,7 @@ export interface Ended {
 /** What it is started with. */
 export interface Around {
   /**
-   * Variables that are added to the environment of the tests, or removed if they are `undefined`. That environment has no URLs of stores and
+   * Adds variables to the environment of the tests, or removes a variable if its value is `undefined`. That environment has no URLs of stores and
    * no choice of colors.
    */
   readonly env?: Readonly<Record<string, string | undefined>>

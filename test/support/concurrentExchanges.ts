@@ -6,7 +6,7 @@ import { cast as anyCast, exchanged, swap } from "./exchanges.ts"
 
 const cast = (more: Partial<SharedStore.Cast> = {}) => anyCast({ ballot: [1, 0, 5], ...more })
 
-/** The tallies of circuits. The voter that reads them does not live. */
+/** Reads the tallies of circuits. The reading voter is not live. */
 export const tallies = (store: SharedStore.SharedStore, circuits: ReadonlyArray<string>) =>
   Effect.map(
     exchanged(store, {
@@ -53,7 +53,7 @@ export const allAreCarriedOut = (
     assert.strictEqual(changes.at(-1)?.epoch, epoch)
   })
 
-/** The first store reads pages while each other store makes `rounds` exchanges of three swaps. The pages contain every change once. */
+/** The first store reads pages. Each other store concurrently makes `rounds` exchanges of three swaps. The pages contain every change once. */
 export const pagesMissNoChange = (stores: ReadonlyArray<SharedStore.SharedStore>, rounds: number) =>
   Effect.gen(function* () {
     const [reader, ...writers] = stores

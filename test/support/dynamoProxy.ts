@@ -2,29 +2,27 @@ import { createServer, type IncomingMessage, type ServerResponse } from "node:ht
 import type { AddressInfo } from "node:net"
 import { Effect, type Scope } from "effect"
 
-/** A request to DynamoDB. */
 export interface Sent {
   /** `GetItem`, `UpdateItem` and so on. */
   readonly kind: string
   readonly input: string
 }
 
-/** An error with which the proxy answers. */
 export interface Refusal {
   readonly error: string
   readonly message: string
 }
 
 /**
- * What the proxy does with a request. "pass" forwards it. "throttle" and a `Refusal` refuse it. "lose the answer" forwards it, and answers with a
+ * Decides about a request. "pass" forwards the request. "throttle" and a `Refusal` refuse it. "lose the answer" forwards it, and answers with a
  * server error. After a promise, the proxy forwards the request, even if the sender has closed the connection.
  */
 export type Fate = Refusal | "pass" | "throttle" | "lose the answer" | Promise<unknown>
 
-/** A proxy for DynamoDB that records requests, and can throttle or delay them. */
+/** This proxy for DynamoDB records requests, and can throttle or delay them. */
 export interface DynamoProxy {
   readonly url: string
-  /** All forwarded requests, with the answers of DynamoDB. */
+  /** Lists all forwarded requests. `answer` comes from DynamoDB. */
   readonly passed: Array<Sent & { readonly status: number; readonly answer: string }>
   decide: (sent: Sent) => Fate
 }

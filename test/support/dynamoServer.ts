@@ -6,7 +6,7 @@ import { type OwnServer, ownServer } from "./ownServer.ts"
 
 const emulator = createRequire(import.meta.url).resolve("dynalite/cli.js")
 
-/** An emulator of DynamoDB in its own process, until the scope closes. Its tables are files, so they survive a kill. */
+/** Runs an emulator of DynamoDB in its own process until the scope closes. Its tables are files, so the tables survive a kill. */
 export const dynamoServer: Effect.Effect<OwnServer, never, Scope.Scope> = ownServer({
   title: "DynamoDB",
   programs: () => Promise.resolve(undefined),
@@ -23,7 +23,7 @@ export const dynamoServer: Effect.Effect<OwnServer, never, Scope.Scope> = ownSer
   url: (port) => `http://127.0.0.1:${port}`
 })
 
-/** A client of the AWS SDK, until the scope closes. */
+/** Opens a client of the AWS SDK until the scope closes. */
 export const dynamoClient = (endpoint: string, maxAttempts = 2): Effect.Effect<DynamoDBClient, never, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.sync(

@@ -2,7 +2,7 @@ import { Clock, Effect, Exit, Fiber, Random } from "effect"
 import { TestClock } from "effect/testing"
 import { type BreakerPolicy, BreakerStore, CircuitPool } from "effect-fuse"
 
-/** How slow a replica is, as a factor, and its share of failures, for calls that begin at a given second. */
+/** `slow` returns a factor for the duration of calls. `fails` returns the share of failures. Both get the second when a call begins. */
 export interface Replica {
   readonly slow?: (seconds: number) => number
   readonly fails?: (seconds: number) => number

@@ -25,7 +25,7 @@ const standsStill = (pid: number): boolean => {
   }
 }
 
-/** The CPU time that a process has used, in milliseconds. A tick of the system is 10 milliseconds. */
+/** Reads the used CPU time of a process in milliseconds. A tick of the system is 10 milliseconds. */
 export const cpuMillis = (pid: number): number => {
   const [, rest = ""] = readFileSync(`/proc/${pid}/stat`, "utf8").split(") ")
   const fields = rest.split(" ")

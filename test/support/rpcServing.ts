@@ -48,7 +48,7 @@ export const serveRpc = <Rpcs extends Rpc.Any, Handlers>(
     return { port: "port" in address ? address.port : 0, stop: Scope.close(scope, Exit.void) }
   })
 
-/** The transport of a client. It closes a silent connection after 200 ms, and connects again after 20 ms. */
+/** Makes the transport of a client. The transport closes a silent connection after 200 ms, and reconnects after 20 ms. */
 const protocolOf = (transport: Transport, port: number) => {
   if (transport === "http") {
     return RpcClient.layerProtocolHttp({ url: `http://${host}:${port}${path}` }).pipe(

@@ -2,7 +2,7 @@ import { Effect, type Scope } from "effect"
 import type { Invocation, Result, Setup } from "./serverlessWorker.ts"
 import { startWorker, type Worker } from "./worker.ts"
 
-/** An instance of a function, in its own process. A platform freezes it between invocations. */
+/** An instance of a function runs in its own process. A platform freezes the instance between invocations. */
 export interface Instance extends Omit<Worker, "ask"> {
   readonly invoke: (invocation: Partial<Invocation>) => Effect.Effect<Result>
 }

@@ -15,14 +15,13 @@ export interface Setup {
   readonly policy: BreakerPolicy.Input
 }
 
-/** An invocation: consecutive calls with one circuit. */
+/** An invocation makes consecutive calls with one circuit. */
 export interface Invocation {
   readonly circuit: string
   readonly finds: "up" | "down"
   readonly calls: number
 }
 
-/** The results of the calls, and the state of the circuit after them. */
 export interface Result {
   readonly got: ReadonlyArray<string>
   readonly standing: string
@@ -41,7 +40,7 @@ const layer = (): Layer.Layer<BreakerStore.BreakerStore> => {
 }
 const policies = BreakerPolicy.layer({ default: policy })
 const runtime = ManagedRuntime.make(
-  // Only answers go to the standard output.
+  // The standard output contains only answers.
   Layer.provideMerge(layer(), Layer.merge(policies, Logger.layer([]))).pipe(Layer.orDie)
 )
 

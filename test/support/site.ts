@@ -1,4 +1,4 @@
-/** Builds the site of the documentation in a temporary folder, serves it below a path, and finds broken links. */
+/** Builds the documentation site in a temporary folder, serves the site below a path, and finds broken links. */
 import { execFile } from "node:child_process"
 import { existsSync, globSync, mkdtempSync, readFileSync, rmSync, statSync } from "node:fs"
 import { tmpdir } from "node:os"
@@ -46,7 +46,7 @@ export const served = (folder: string, path = base): Effect.Effect<string, never
   )
 
 export interface Html {
-  /** The targets of `href` and `src`. A link to the same host is a path with its anchor, other links are complete URLs. */
+  /** The targets of `href` and `src`. A link to the same host is a path with its anchor. Other links are complete URLs. */
   readonly links: ReadonlyArray<string>
   readonly ids: ReadonlySet<string>
 }
@@ -77,7 +77,7 @@ export const htmlIn = (folder: string): ReadonlyMap<string, Html> =>
     })
   )
 
-/** The links of a page whose file is missing or whose page does not have the anchor. */
+/** Finds the links of a page to a missing file or a missing anchor. */
 export const brokenLinks = (folder: string, pages: ReadonlyMap<string, Html>, path: string): ReadonlyArray<string> =>
   (pages.get(path)?.links ?? []).filter((link) => {
     if (/^https?:/.test(link)) return false

@@ -83,7 +83,7 @@ export const onDatabase = (database: Database): (() => Make<Place & { readonly s
     })
 }
 
-/** A table in the test's own emulator. Processes connect through a proxy. */
+/** Makes a table in the test's own emulator. Processes connect through a proxy. */
 export interface DynamoPlace extends WiredPlace {
   readonly server: OwnServer
   readonly client: DynamoStore.DynamoClient
@@ -210,7 +210,7 @@ export const copyOf = (sql: sqlFleet.Connection): Effect.Effect<Effect.Effect<vo
 
 type Item = Record<"pk" | "sk", AttributeValue> & Record<string, AttributeValue>
 
-/** Copies a table of DynamoDB. The effect that it returns restores the copy. */
+/** Copies a table of DynamoDB. Returns an effect that restores the copy. */
 export const copyOfTable = ({ client }: DynamoPlace): Effect.Effect<Effect.Effect<void>> => {
   const all = Effect.map(
     Effect.promise(() => client.send(new ScanCommand({ TableName: circuitsTable, ConsistentRead: true }))),

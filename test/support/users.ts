@@ -11,13 +11,13 @@ const procedures = [
   Rpc.make("WatchUsers", { success: RpcSchema.Stream(Schema.String, Gone) })
 ] as const
 
-/** A group of three procedures: with a typed error, without a typed error, and with a stream. */
+/** The group has three procedures: one has a typed error, one has no typed error, and one returns a stream. */
 export class Users extends RpcGroup.make(...procedures) {}
 
 /** The same group, with the middleware. */
 export class GuardedUsers extends RpcGroup.make(...procedures).middleware(RpcServerBreaker.Middleware) {}
 
-/** Handlers of all procedures. `some` replaces handlers. */
+/** Makes handlers for all procedures. `some` replaces handlers. */
 export const usersWith = (some: Partial<RpcGroup.HandlersFrom<RpcGroup.Rpcs<typeof Users>>>) =>
   Users.toLayer({
     GetUser: ({ id }) => Effect.succeed(`user ${id}`),

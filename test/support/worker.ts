@@ -4,10 +4,10 @@ import { fileURLToPath } from "node:url"
 import { Effect, type Scope } from "effect"
 import { endedWithTests, halted, hasExited } from "./programs.ts"
 
-/** A process of a test. It answers each line of its input with one line. */
+/** A test starts this process. For each line of input, the process prints one line. */
 export interface Worker {
   readonly ask: (question: unknown) => Effect.Effect<unknown>
-  /** Stops the process immediately and without notice. */
+  /** Freezes the process immediately and without notice. */
   readonly freeze: Effect.Effect<void>
   readonly thaw: Effect.Effect<void>
   /** Ends the process without notice. */

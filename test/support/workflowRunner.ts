@@ -6,7 +6,7 @@ import { BreakerPolicy, BreakerStore, Trip } from "effect-fuse"
 import type { ActivityBreaker } from "effect-fuse/workflow"
 import { client } from "./postgresServer.ts"
 
-/** The cooldown is long, so the wait of the workflow is durable. `maxDelay` shortens the wait for the tests. */
+/** A long cooldown makes the wait of the workflow durable. `maxDelay` shortens the wait for the tests. */
 export const waits: ActivityBreaker.Waits = { maxDelay: "300 millis", minDelay: "300 millis", jitter: 0 }
 
 const policy: BreakerPolicy.Input = { trip: Trip.consecutive(1), cooldown: "1 hour" }
@@ -15,11 +15,11 @@ type Services = BreakerStore.BreakerStore | WorkflowEngine.WorkflowEngine
 
 export interface Runner {
   readonly run: <A, E>(self: Effect.Effect<A, E, Services>) => Effect.Effect<A, E>
-  /** Stops the runner as the end of a process would. */
+  /** Stops the runner, as if its process ended. */
   readonly stop: Effect.Effect<void>
 }
 
-/** Starts a runner with separate circuits. The runner keeps its workflows in the database. */
+/** Starts a runner with its own circuits. The database keeps the workflows of the runner. */
 export const runner = (
   url: string,
   workflow: Layer.Layer<never, never, Services>

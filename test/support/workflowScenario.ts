@@ -27,7 +27,7 @@ const poll = Effect.flatMap(executionId, (id) => Order.poll(id))
 /** Lets the fibers run until they wait. Web Crypto computes the ids of executions asynchronously, so `Effect.yieldNow` is not enough. */
 const settled = Effect.promise(() => new Promise<void>((resolve) => setImmediate(resolve)))
 
-/** Begins an execution, and returns when the execution waits. The result of the fiber is the exit of the execution. */
+/** Begins an execution. Returns when the execution waits. The fiber ends with the exit of the execution. */
 export const begin = (id = "1") =>
   Effect.gen(function* () {
     yield* Order.execute({ id }, { discard: true })

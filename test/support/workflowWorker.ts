@@ -4,7 +4,7 @@ import { ActivityBreaker } from "effect-fuse/workflow"
 import { runner, waits } from "./workflowRunner.ts"
 import { defined, Order, recorded } from "./workflows.ts"
 
-/** A program that runs a workflow until the workflow waits for a circuit, prints "waits", and then waits until a test kills the program. */
+/** This program runs a workflow until the workflow waits for a circuit. Then it prints "waits", and waits until a test kills it. */
 const [, , url = ""] = process.argv
 
 const program = Effect.gen(function* () {

@@ -2,7 +2,7 @@ import { Clock, Effect, Layer, Schema } from "effect"
 import { Activity, Workflow, type WorkflowEngine } from "effect/workflow"
 import { CircuitOpen } from "effect-fuse"
 
-/** A workflow. The payload identifies the execution. */
+/** The payload identifies an execution of this workflow. */
 export const Order = Workflow.make("Order", {
   payload: { id: Schema.String },
   idempotencyKey: ({ id }) => id,
@@ -12,7 +12,7 @@ export const Order = Workflow.make("Order", {
 
 type OrderError = typeof Order.errorSchema.Type
 
-/** A layer that registers the workflow with this body, and a counter of the runs that began. */
+/** Makes a layer that registers the workflow with this body. Counts the started runs. */
 export const defined = <E extends OrderError, R>(body: Effect.Effect<string, E, R>, runs = { count: 0 }) => ({
   runs,
   layer: Order.toLayer(() =>
@@ -23,7 +23,7 @@ export const defined = <E extends OrderError, R>(body: Effect.Effect<string, E, 
   )
 })
 
-/** Registers the workflow with this body. Returns a counter of the runs that began. */
+/** Registers the workflow with this body. Returns a counter of the started runs. */
 export const define = <E extends OrderError, R>(
   body: Effect.Effect<string, E, R | WorkflowEngine.WorkflowInstance>
 ) => {
@@ -31,7 +31,7 @@ export const define = <E extends OrderError, R>(
   return Effect.as(Layer.build(layer), runs)
 }
 
-/** An activity that records when each call began, and the attempt, and then runs `answer`. */
+/** Makes an activity. Each call records its start time and its attempt, and then runs `answer`. */
 export const recorded = <E extends OrderError = never, R = never>(
   answer: Effect.Effect<string, E, R> = Effect.succeed("charged")
 ) => {

@@ -17,7 +17,7 @@ const emulator: { readonly checkConditional: (input: object, item: Item | undefi
 const expressions: { readonly validateExpressions: (input: object) => string | undefined } =
   require("dynalite/validations")
 
-/** How long a request, or its answer, is in transit, in milliseconds. */
+/** A request, or its answer, is in transit for this time in milliseconds. */
 const way = sometimes(0.02, uniform(5, 60), uniform(0.2, 2))
 
 interface Input extends Readonly<Record<string, unknown>> {
@@ -29,7 +29,7 @@ interface Input extends Readonly<Record<string, unknown>> {
   readonly RequestItems: Readonly<Record<string, { readonly Keys: ReadonlyArray<Item> }>>
 }
 
-/** A part of an update expression, in the format of the emulator. */
+/** The emulator parses an update expression into these parts. */
 interface Section {
   readonly type: "set" | "remove"
   readonly path: ReadonlyArray<string>
@@ -40,7 +40,7 @@ const textIn = (item: Item | undefined, name: string): string => (item?.[name] a
 const numberIn = (item: Item, name: string): number =>
   Number((item[name] as { N?: string } | undefined)?.N ?? Number.NaN)
 
-/** A table in memory, without delays. */
+/** Makes a table in memory. The table has no delays. */
 export class Table {
   readonly items = new Map<string, Item>()
   /** The maximum size of an item after an update. */
@@ -117,14 +117,14 @@ export class Table {
   }
 }
 
-/** A store on a table in memory. `now` is the clock of its process. */
+/** Makes a store on a table in memory. `now` is the clock of its process. */
 export const tableStore = (
   send: (kind: string, input: object) => Effect.Effect<object, RequestError>,
   now: () => number,
   newLife?: () => string
 ): SharedStore.SharedStore =>
   storeOn(
-    // The type of `send` has a different answer for each kind of request.
+    // The answer type of `send` depends on the kind of request.
     {
       name: "table",
       prefix: "fleet",
@@ -136,7 +136,6 @@ export const tableStore = (
     newLife
   )
 
-/** A deliberate fault of the table. */
 export interface Wrong {
   /** Changes the input of each request. */
   readonly rewrite?: (kind: string, input: object) => object

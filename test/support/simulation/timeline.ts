@@ -168,7 +168,6 @@ export class VirtualClock implements Clock.Clock {
   private readonly life: Life
   /** When it began to count, by the timeline. */
   private origin: number
-  /** The timers that have not fired. */
   private readonly timers = new Set<Timer>()
   /** What its wall clock shows too much; it may change at any time. */
   wallOffset: number
@@ -210,7 +209,7 @@ export class VirtualClock implements Clock.Clock {
         this.timers.delete(timer)
         this.life.onTimer(() => resume(Effect.void))
       }
-      // Time always goes on a little while somebody sleeps, as it does for real.
+      // A sleep always takes some time, as with a real clock.
       const timer: Timer = { fire, planned: this.timeline.after(Math.max(millis, shortest), fire) }
       this.timers.add(timer)
       return Effect.sync(() => {
@@ -220,7 +219,7 @@ export class VirtualClock implements Clock.Clock {
     })
   }
 
-  /** Stops the monotonic clock and its timers for this many milliseconds. The wall clock continues. Nothing may read the clock meanwhile. */
+  /** Stops the monotonic clock and its timers for `millis`. The wall clock continues. During this time, no code may read the clock. */
   stop(millis: number): void {
     this.origin += millis
     this.shownAt = -1
