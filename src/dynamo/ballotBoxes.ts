@@ -11,7 +11,7 @@ export interface Ballot {
 }
 
 export interface Box {
-  /** The ballots concern the record with this epoch. */
+  /** The ballots are about the record with this epoch. */
   readonly epoch: number
   readonly ballots: ReadonlyMap<string, Ballot>
   readonly asked: number | undefined
@@ -88,7 +88,9 @@ export const parsed = (text: string | undefined): unknown => {
   }
 }
 
-/** Reads the boxes of an item. If one box is unreadable, the result is empty. This is safe: missing ballots cannot open a circuit. */
+/**
+ * Reads the boxes of an item. If one box is unreadable, the result is empty. This is safe, because missing ballots cannot open a circuit.
+ */
 export const boxesFrom = (text: string | undefined): ReadonlyMap<string, Box> => {
   const found = parsed(text)
   const all = Array.isArray(found) ? found.map(boxFrom) : []

@@ -29,7 +29,7 @@ export const writeDigest = (
   return Effect.ignore(putOver(table, item, "at", "<=", time))
 }
 
-/** The digests of live voters with names after `after`, ascending. */
+/** Reads the digests of live voters with names after `after`, in ascending order. */
 export const digests = (
   table: DynamoTable,
   hub: Hub | undefined,

@@ -17,7 +17,7 @@ import { existingHub, type HubSession, inTime, isOwn, type Lost, late, updateHub
 import { unheard } from "./rollCalls.ts"
 import { heardOf } from "./turn.ts"
 
-/** If the life of a process lasts at least this much longer, a heartbeat renews the life without reading the hub first. */
+/** If a process's life lasts at least this much longer, a heartbeat renews the life, and does not read the hub first. */
 const safeMillis = 1_000
 
 export const remember = (session: HubSession, { ttl, voter }: Exchange, hub: Hub): void => {

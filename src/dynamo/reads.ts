@@ -57,7 +57,7 @@ export const load = (table: DynamoTable, circuits: ReadonlyArray<string>): Effec
 export const digests = (table: DynamoTable, after: string): Effect.Effect<DigestsAnswer, ReadFailure> =>
   withHub(table, (hub, time) => ofDigests.digests(table, hub, time, after))
 
-/** The circuits of at most `most` items, whether or not their records have ended. */
+/** Reads at most `most` circuits. The result includes circuits with ended records. */
 export const circuitNames = (table: DynamoTable, most: number): Effect.Effect<ReadonlyArray<string>, RequestError> => {
   const condition = "#pk = :pk AND begins_with(#sk, :circuits)"
   return Effect.map(
