@@ -13,7 +13,7 @@ export interface Enclosing {
   /** Whether this call holds a permit of the circuit's current epoch. */
   readonly isCurrent: boolean
   readonly isOver: boolean
-  /** The call now waits in a queue of this process, so the dependency does not have this time. */
+  /** The call now waits in a queue of this process, and not for the dependency. */
   queued(): void
   /** The call has left the queue. */
   dequeued(): void

@@ -74,7 +74,7 @@ export type CallOf<Rpcs extends Rpc.Any> = Rpcs extends Rpc.Any
   : never
 
 /**
- * All typed errors of the procedures, including errors of streams and of middleware.
+ * Contains all typed errors of the procedures, of their streams and of their middleware.
  *
  * @category models
  */
@@ -134,7 +134,7 @@ export interface Options<Rpcs extends Rpc.Any> {
 export interface StandardOptions<Rpcs extends Rpc.Any> extends Options<Rpcs> {
   /** The timeout of each attempt. It does not limit streams. `false` disables it. Default: 10 seconds. */
   readonly timeout?: Duration.Input | false | undefined
-  /** The names of the procedures that may be called twice. Only these procedures are retried. Default: an empty list. */
+  /** The client may call these procedures twice. The breaker retries only these procedures. Default: an empty list. */
   readonly idempotent?: ReadonlyArray<Rpcs["_tag"]> | undefined
   /**
    * The maximum number of retries, or the options of `Resilience.retry`. `false` disables retries. Default: 2 retries with a backoff,
@@ -197,8 +197,8 @@ const protection = (
  * their errors, and can also fail with `CircuitOpen`. They use the store and the policies that were provided when the client was made,
  * unless the caller provides others.
  *
- * A stream is one call, from its first pull until it ends. {@link classify} reads the error of a failed stream. A consumer that stops early
- * is not a Failure. If the stream is a probe, its first element closes the circuit.
+ * A stream is one call, from its first pull until it ends. {@link classify} reads the error of a failed stream. If a consumer stops early,
+ * the circuit does not count a Failure. If the stream is a probe, its first element closes the circuit.
  *
  * Throws a `RangeError` that names the invalid option.
  *
