@@ -114,7 +114,7 @@ const afterClose = ({ moves, seconds, window }: Simulator.PlayReport): number =>
 interface Options {
   readonly rate?: number
   readonly objective?: number
-  /** Also plays the case without protection, or with a breaker with a ramp. Default: no comparison. */
+  /** Compares the case with calls without protection, or with a breaker with a ramp. Default: no comparison. */
   readonly against?: "none" | "ramp"
   /** Compare the figures of the whole run instead of the window. */
   readonly whole?: boolean

@@ -122,8 +122,8 @@ const fields = {
 export const classify = (exit: Exit.Exit<unknown, unknown>): Outcome.Outcome => defaultOutcome(exit)
 
 /**
- * Returns the `CircuitOpen` of a rejected call, or `undefined` for any other error. The error of a rejected call is a retryable `AiError`
- * with the same `retryAfter`.
+ * Returns the `CircuitOpen` of a rejected call, or `undefined` for any other error. A rejected call fails with a retryable `AiError` with
+ * the same `retryAfter`.
  *
  * @category errors
  */
@@ -305,14 +305,14 @@ const wrapped = (context: Context.Context<never>, around: Around): Context.Conte
 
 /**
  * Adds a circuit to the `LanguageModel` and the `EmbeddingModel` of a layer. Code that uses the models does not change. A rejected call
- * fails with an `AiError`, which {@link circuitOpen} recognizes.
+ * fails with an `AiError`. {@link circuitOpen} recognizes this error.
  *
  * The metric `circuit_breaker_tokens_total` counts the tokens that the provider reports, with the labels `name`, `key` and `direction`
  * (`input` or `output`). The circuit does not use these counts.
  *
- * A stream is one call, from its first pull until it ends. If a token takes too long, the stream fails with an `AiError`, which is a
- * Failure. A stream that breaks off, or that ends without its `finish` part, is also a Failure. If the consumer stops early, the circuit
- * does not count a Failure. If the stream is a probe, its first token closes the circuit.
+ * A stream is one call, from its first pull until it ends. If a token takes too long, the stream fails with an `AiError`, and the circuit
+ * counts a Failure. The circuit also counts a Failure if a stream breaks off, or ends without its `finish` part. If the consumer stops
+ * early, the circuit does not count a Failure. If the stream is a probe, its first token closes the circuit.
  *
  * Throws a `RangeError` that names the invalid option. If the layer is not a `Model` and `name` is missing, the layer fails with a defect.
  *

@@ -21,7 +21,7 @@ const most = 30
 const validMillis = 15_000
 const mostKept = 200
 
-/** If the trail does not answer within this time, the page of the circuit appears without it. */
+/** If the trail does not answer within this time, the circuit's page appears without the trail. */
 const longestWait = "2 seconds"
 
 const isState = (text: string): text is State => (states as ReadonlyArray<string>).includes(text)

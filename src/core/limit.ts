@@ -23,12 +23,12 @@ export interface LimitRules {
  *
  * - `Success`: the dependency answered.
  * - `TimedOut`: the caller stopped waiting.
- * - `Refused`: the dependency said that it is overloaded, for example with status 429, 503 or 529.
+ * - `Refused`: the dependency reported overload, for example with status 429, 503 or 529.
  * - `Neutral`: any other failure. It changes no limit.
  */
 export type Ending = "Success" | "TimedOut" | "Refused" | "Neutral"
 
-/** Whether an HTTP status means that the server is overloaded. 529 is not a standard status, but some APIs use it for this. */
+/** Whether an HTTP status means that the server is overloaded. 529 is not a standard status, but some APIs report overload with it. */
 export const isOverloadStatus = (status: unknown): boolean => status === 429 || status === 503 || status === 529
 
 /** A good outcome raises the limit by `up + add / limit`. */

@@ -1,4 +1,4 @@
-/** Checks the operator actions of the page, and carries them out. */
+/** Checks and carries out operator actions from the page. */
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import { BreakerStore } from "../breaker/BreakerStore.ts"

@@ -180,7 +180,7 @@ export interface CircuitDetail {
   readonly processes: ReadonlyArray<ProcessView>
   /** `processes` counts the processes that report the circuit. `notClosed` counts those in which the circuit is not closed. */
   readonly reporting: { readonly processes: number; readonly notClosed: number }
-  /** Links to other pages about the circuit, such as its metrics. */
+  /** Links to other pages about the circuit, for example to a page with metrics. */
   readonly links: ReadonlyArray<{ readonly title: string; readonly href: string }>
 }
 

@@ -1,9 +1,9 @@
 /**
  * The item of a circuit stores its ballot boxes as one text: `[[box, epoch, asked, [seq, at, term], [[voter, life, until, ...numbers]]]]`.
- * Every cast writes the whole item. Its size therefore grows with the number of voters.
+ * Every cast writes the whole item. With more voters, the item is larger.
  */
 
-/** A ballot counts until the life of its voter ends. */
+/** A ballot counts until its voter's life ends. */
 export interface Ballot {
   readonly life: string
   readonly until: number

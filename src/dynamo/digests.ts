@@ -4,7 +4,7 @@ import { type DynamoTable, expression, type Item, keyOf, n, putOver, type Reques
 import { type Hub, liveVoter } from "./hub.ts"
 import { deletedAt } from "./records.ts"
 
-/** Each digest has its own item, because one item cannot hold the digests of all processes. A digest counts while its voter lives. */
+/** Each digest has its own item, because one item cannot contain the digests of all processes. A digest counts while its voter lives. */
 export const digestKey = (voter: string): string => `d#${voter}`
 
 /** How long DynamoDB keeps a digest. Readers skip the digests of dead processes, but each old digest makes a read slower. */

@@ -11,8 +11,8 @@ import { circuitKey, circuitOf, itemFrom, storedAt } from "./records.ts"
 import { unheard } from "./rollCalls.ts"
 
 /**
- * All reads are strongly consistent. An older value of the hub would look as if the store had lost its latest writes. Processes would then read
- * all changes again, and write their own back.
+ * All reads are strongly consistent. If a process read an older value of the hub, the store would seem to have lost its latest writes.
+ * Processes would then read all changes again, and write their own back.
  */
 
 type ReadFailure = RequestError | UnreadableHub
@@ -96,7 +96,7 @@ export const polled = (table: DynamoTable, changes: Changes, millis: number): St
       withHub(table, (hub, time) => {
         const at = after
         after = hub === undefined ? beginning : { life: hub.life, epoch: hub.epoch, head: hub.head }
-        // The position belongs to one life of the store. The next read of pages finds the changes that this poll skips.
+        // The position belongs to one life of the store. This poll skips changes, and the next read of pages finds them.
         const isOther = at?.life !== undefined && at.life !== hub?.life
         if (hub === undefined || at === undefined || isOther || hub.epoch < at.epoch) {
           return Effect.succeed<ReadonlyArray<Change>>([])

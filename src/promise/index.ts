@@ -253,7 +253,7 @@ export const createManager = (options: ManagerOptions = {}): Manager =>
   asConfigurationError(() => new PlainManager(decodeOptions("createManager", managerFields, options))) as Manager
 
 /**
- * Configures the protection of a function, and the name and the store of its circuits.
+ * Configures how a breaker protects a function. Also sets the name and the store of the circuits.
  *
  * @category options
  */

@@ -272,8 +272,8 @@ export interface HedgeOptions {
  * It helps against slow calls, not against errors. A failed copy is not repeated, and its failure becomes the result only if no other copy
  * is running. Use it only for calls that may be made twice.
  *
- * Create one hedge as a constant, and use it only for similar calls: a hedge with a percentile measures the durations of all its calls. For
- * an interrupted copy, it counts the time until the interruption.
+ * Create one hedge as a constant, and use it only for similar calls: a hedge with a percentile measures the durations of all its calls. If
+ * a copy is interrupted, the hedge measures the time until the interruption.
  *
  * @category policies
  */

@@ -81,7 +81,7 @@ export type CallOf<Rpcs extends Rpc.Any> = Rpcs extends Rpc.Any
 export type ErrorOf<Rpcs extends Rpc.Any> = Rpcs extends Rpc.Any ? Rpc.ErrorExit<Rpcs> : never
 
 /**
- * The type of the client `C` with an additional error `E` for its calls.
+ * Adds the error `E` to the calls of the client type `C`.
  *
  * @category models
  */
@@ -144,8 +144,9 @@ export interface StandardOptions<Rpcs extends Rpc.Any> extends Options<Rpcs> {
    */
   readonly retry?: number | RetryOptions | false | undefined
   /**
-   * Whether to send headers with calls: the attempt (`x-envoy-attempt-count`) and, inside `Deadline.within`, the remaining time in
-   * milliseconds (`x-envoy-expected-rq-timeout-ms`). Default: `false`, so that external servers do not receive them.
+   * Whether the client sends headers with calls. `x-envoy-attempt-count` contains the attempt. Inside `Deadline.within`,
+   * `x-envoy-expected-rq-timeout-ms` contains the remaining time in milliseconds. Default: `false`, so that external servers do not receive
+   * them.
    */
   readonly deadline?: boolean | undefined
 }

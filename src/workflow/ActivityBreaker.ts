@@ -85,7 +85,7 @@ const waitFields = { ...boundsFields, maxWait: optional(endlessMillis) } satisfi
 
 const protectFields = { ...subjectFields, ...waitFields } satisfies FieldsOf<Options<never, never>>
 
-// This file does not know the types of the schemas.
+// TypeScript does not know the types of the schemas here.
 type AnyActivity = Activity.Activity<Schema.Top, Schema.Top, unknown>
 
 const activityField = field("an Activity, before Activity.retry and other combinators", (input) =>
@@ -187,7 +187,7 @@ const waitingDurably = ({ activity, delays, guarded, returning }: Attempts): Any
       error,
       annotations,
       execute: execute(last)
-      // `AnyEffect` does not name the services that an effect needs.
+      // The type `AnyEffect` does not contain the services that an effect needs.
     }) as Effect.Effect<unknown, unknown, unknown> as AnyEffect
     return Effect.flatMap(tried, (result) => {
       if (!isWaiting(result)) return Effect.succeed(result)
@@ -255,8 +255,9 @@ export const protect: {
 )
 
 /**
- * {@link protect} without a circuit around the activity. Use it if the calls inside the activity have circuits: if such a circuit rejects a
- * call, the activity waits durably. After the wait, the whole activity runs again, including its calls before the rejection.
+ * Like {@link protect}, but without a circuit around the activity. Use this function if the calls inside the activity have circuits. If
+ * such a circuit rejects a call, the activity waits durably. After the wait, the whole activity runs again, including its calls before the
+ * rejection.
  *
  * @category combinators
  */
