@@ -280,7 +280,7 @@ export const createBreaker = <Args extends ReadonlyArray<unknown>, A>(
 ): Breaker<Args, A> & Owner => {
   const [manager, breaker] = aloneWith("createBreaker", fn, options)
   // `PlainBreaker` does not keep the types of `fn`.
-  return owned(breaker, manager) as unknown as Breaker<Args, A> & Owner
+  return owned(breaker, manager) as Breaker<Args, A> & Owner
 }
 
 const owned = (breaker: PlainBreaker, { exportAll, importAll, ready, shutdown }: PlainManager) =>
@@ -350,7 +350,7 @@ export const protect = (options?: MethodOptions) => {
         ? alone("protect", method, { name, ...others })[1]
         : asConfigurationError(() => manager.add("protect", name, method, others))
     // `PlainBreaker` does not keep the type of `method`.
-    return wrapped(breaker) as unknown as F
+    return wrapped(breaker) as F
   }
 }
 
