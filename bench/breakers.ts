@@ -1,5 +1,5 @@
 /**
- * Measures the time and memory of a protected call, and the time of the import, for this library and for others.
+ * Measures how much time and memory a protected call takes, and how long the import takes. Compares this library with others.
  *
  *     npm run bench              prints all figures, and whether each bar is met
  *     npm run bench -- --write   also writes bench/results/breakers.json, and the tables of the README, docs/performance.md and docs/performance-figures.md

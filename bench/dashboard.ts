@@ -1,12 +1,12 @@
 /**
- * Measures the live page with 1,000 circuits, 200 processes and 60 changes a minute. It prints the durations of the tasks on the browser's
- * main thread, and the CPU time of the server.
+ * Measures the live page with 1,000 circuits, 200 processes and 60 changes a minute. This program prints how long the tasks on the
+ * browser's main thread take, and how much CPU time the server takes.
  *
  *     npm run bench:dashboard
  *     npm run bench:dashboard -- --quick   does not wait five minutes for full histories
  *
- * It starts its own `redis-server`, `effect-fuse serve` and Chromium. Tasks are measured in CPU time, because other programs on the machine
- * do not change it. The time on the clock is in brackets.
+ * This program starts its own `redis-server`, `effect-fuse serve` and Chromium. Tasks are measured in CPU time, because other programs on
+ * the machine do not change this time. The output also shows the clock time in brackets.
  */
 import { parseArgs } from "node:util"
 import { Effect } from "effect"
@@ -53,7 +53,7 @@ interface TraceEvent {
   readonly tdur?: number
 }
 
-/** The duration of a task in milliseconds: the CPU time, and the time on the clock. */
+/** How long a task took, in milliseconds of CPU time and of clock time. */
 interface Task {
   readonly cpu: number
   readonly clock: number
@@ -146,7 +146,7 @@ const program = Effect.gen(function* () {
       return yield* say(end)
     })
 
-  // After five minutes, all histories are full, and a view has its full size.
+  // After five minutes, all histories are full. A view then has its full size.
   if (!values.quick) yield* Effect.sleep("5 minutes")
   console.log(`${circuits} circuits, ${openCircuits} open, ${processes} processes, 60 changes a minute`)
   const load = Effect.gen(function* () {

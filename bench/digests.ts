@@ -1,6 +1,5 @@
 /**
- * Measures the cost of digests in each place: the process makes them, the heartbeat sends them, the store keeps them, and a program reads
- * them.
+ * Measures what digests cost. A process makes digests, a heartbeat sends them, the store keeps them, and a program reads them.
  *
  *     npm run bench:digests
  *     npm run bench:digests -- --quick   without the fleet of 1,000 processes
@@ -32,7 +31,7 @@ const kilobytes = (bytes: number): string => `${(bytes / 1_024).toFixed(1)} kB`.
 
 // ---- The process ----------------------------------------------------------------------------------------------------
 
-/** Calls circuits, then reads their traffic. Measures the whole reading, and the longest part that blocks the process. */
+/** Calls circuits, then reads their traffic. Measures how long the reading takes, and for how long it blocks the process. */
 const ofProcess = (what: string, circuit: (n: number) => readonly [name: string, key?: string], count: number) =>
   Effect.gen(function* () {
     const context = yield* Layer.build(Layer.fresh(BreakerStore.layerMemory))
@@ -89,7 +88,7 @@ const heartbeat = (store: SharedStore.SharedStore, n: number, digest: string | u
   })
 
 interface Watcher {
-  /** Starts to measure the time of each command in the server. */
+  /** Starts to measure how long each command takes in the server. */
   readonly start: Effect.Effect<void>
   /** The times since then, in milliseconds; empty if the server does not report them. */
   readonly stop: Effect.Effect<ReadonlyArray<number>>

@@ -20,7 +20,7 @@ const counting = (client: DynamoStore.DynamoClient, consumed: Consumed): DynamoS
     command.input.ReturnConsumedCapacity = "TOTAL"
     consumed.requests++
     const answer = await client.send(command, options)
-    // The answer to a batch has a list.
+    // An answer to a batch contains a list.
     for (const capacity of [answer.ConsumedCapacity].flat()) {
       consumed[isWrite(command.constructor.name) ? "writes" : "reads"] += capacity?.CapacityUnits ?? 0
     }

@@ -55,7 +55,7 @@ if (unknown !== undefined) {
   process.exit(2)
 }
 const quick = flags["quick"] === true
-/** Longer than a store is young with the default `syncInterval`. */
+/** After this time, a store is no longer young, with the default `syncInterval`. */
 const youngMillis = 10_000
 const began = performance.now()
 const before = loadavg()[0] ?? 0
@@ -96,7 +96,7 @@ const calls = async (): Promise<Result> => {
     const bytes = await sizes(server.url, onServer, quick)
     tell("trips")
     const fleet = await Fleet.start(server.url, 3)
-    // While a store is young, it may not know all processes, so an opening waits longer. The measurement begins after that time.
+    // A young store may not know all processes, so a circuit opens later. The measurement begins when the store is no longer young.
     await sleep(youngMillis)
     const heard = await propagation(fleet, quick ? 5 : 50)
     const leaked = await leaks(fleet, quick ? 1 : 15, tell)

@@ -1,5 +1,5 @@
 /**
- * Measures the time that `RpcClientBreaker` adds to a call of a procedure. The calls stay in memory, so they take as little time as possible.
+ * Measures how much time `RpcClientBreaker` adds to a call. The calls do not use a network, so a call itself takes little time.
  *
  *     npm run bench:rpc
  */

@@ -22,7 +22,7 @@ export interface Recovery {
   readonly closed: () => number
 }
 
-/** A library for functions that return promises. Rows use the defaults of all options that they do not name. */
+/** A library for functions that return promises. If a row does not name an option, it uses the default. */
 export interface Library {
   readonly name: string
   /** Protects a function. A library without a default timeout gets one of the same length. */
@@ -43,7 +43,7 @@ export class Switch {
   }
 }
 
-/** Makes circuits with `make`. Such a circuit must open at the first failure, and close after one successful probe, 1 ms later. */
+/** `make` creates a circuit that opens at the first failure. After 1 ms, one successful probe closes it. */
 export const recoveryOf = (make: (fn: Call) => { readonly call: Call; readonly isClosed: () => boolean }): Recovery => {
   const dependency = new Switch()
   const circuits = Array.from({ length: recoveries }, () => make(dependency.call))

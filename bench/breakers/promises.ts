@@ -2,7 +2,7 @@ import { type Call, type Library, recoveries } from "./library.ts"
 import { atOnceText, busyText, probeText, timeoutText } from "./names.ts"
 import type { Case } from "./sampling.ts"
 
-/** The number of concurrent calls in the rows with {@link atOnceText}. */
+/** Rows with {@link atOnceText} make this many concurrent calls. */
 export const many = 1_000
 
 const noop = async (): Promise<number> => 1

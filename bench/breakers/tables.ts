@@ -37,7 +37,7 @@ const reader = ({ bytesPerWaitingCall, nanosPerCall }: Result) => {
 
 const promiseLibraries = ["effect-fuse/promise", "opossum", "cockatiel", "mollitia", "alfred"]
 
-/** The rows for each library: the label, and the name of the case without the name of the library. */
+/** Each row has a label and the name of a case. The name does not contain the library. */
 const promiseRows: ReadonlyArray<readonly [label: string, rest: string]> = [
   ["closed, 10 s timeout", `, closed, ${timeoutText}`],
   ["closed, no timeout", ", closed"],

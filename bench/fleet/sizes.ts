@@ -97,7 +97,7 @@ export const sizes = async (url: string, server: Admin, quick: boolean): Promise
   await theirs.runtime.dispose()
 
   const circuits = quick ? 5_000 : 50_000
-  // This variable keeps the first store in memory. Otherwise, the second measurement would count the collection of the first store.
+  // This variable keeps the first store in memory. Otherwise, garbage collection of the first store would change the second measurement.
   const inMemory = oursInMemory({ maxCircuits: circuits })
   const memory = await bytesEach(circuits, async () => {
     await callAll(inMemory, circuits)

@@ -16,7 +16,7 @@ export interface Theirs {
   readonly breaker: EffectOwn.CircuitBreaker
 }
 
-/** A cooldown that is longer than every measurement, so that no measurement contains a probe. */
+/** This cooldown is longer than every measurement, so circuits do not probe during a measurement. */
 const cooldown = "10 minutes"
 
 interface OursOptions extends RedisStore.Options {

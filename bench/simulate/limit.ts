@@ -99,8 +99,8 @@ const settled = ({ seconds, window }: Simulator.PlayReport): number => {
 }
 
 /**
- * The seconds until the server answers 95 % of the possible calls for three seconds. They count from the time when the last circuit
- * closed, or from the start of the window if no circuit opened.
+ * Counts the seconds until the server answers 95 % of the possible calls for three seconds. The count starts when the last circuit closes.
+ * If the circuits stay closed, the count starts with the window.
  */
 const afterClose = ({ moves, seconds, window }: Simulator.PlayReport): number => {
   const close = moves.findLast((move) => move.to === "Closed" && move.at >= window.from && move.at < window.until)
@@ -114,7 +114,7 @@ const afterClose = ({ moves, seconds, window }: Simulator.PlayReport): number =>
 interface Options {
   readonly rate?: number
   readonly objective?: number
-  /** Also plays the case without protection, or with a breaker with a ramp. Default: no comparison. */
+  /** Compares the case with calls without protection, or with a breaker with a ramp. Default: no comparison. */
   readonly against?: "none" | "ramp"
   /** Compare the figures of the whole run instead of the window. */
   readonly whole?: boolean

@@ -6,7 +6,7 @@ interface LimitBar {
   readonly bar: string
   readonly least?: number
   readonly most?: number
-  /** A figure, and the labels of cases. The worst value of these cases must meet the bar. */
+  /** Compares a figure of several cases with a bar. The worst case must meet the bar. */
   readonly figure: string
   readonly labels: ReadonlyArray<string>
 }

@@ -38,7 +38,7 @@ const setMood = (fault: Fault & { readonly kind: "dependency" }, mood: Mood, { w
   }
 }
 
-/** Finds the first live worker, in the order of their numbers from `from` on. Number 0 follows the last number. */
+/** Tries the workers in order, starts with number `from`, and returns the first live worker. After the last number, continues with 0. */
 const liveWorker = (from: number, { workers }: Field): Worker | undefined =>
   [...workers.slice(from), ...workers.slice(0, from)].find(({ alive }) => alive)
 

@@ -86,13 +86,13 @@ export interface Options {
   /** The longest time until the first token of a stream. `false` disables the limit. Default: 1 minute. */
   readonly firstToken?: Duration.Input | false | undefined
   /**
-   * The longest pause between two tokens of a stream. The time in which tools run does not count. `false` disables the limit. Default: 1
-   * minute.
+   * Limits the pause between two tokens of a stream. The pause does not include the time while tools run. `false` disables the limit.
+   * Default: 1 minute.
    */
   readonly betweenTokens?: Duration.Input | false | undefined
   /**
-   * The longest time for which a rate limit or an exhausted quota opens the circuit. If the provider asks for a longer wait,
-   * the circuit still ends its cooldown after this time. Default: 1 day.
+   * Limits the cooldown after a rate limit or an exhausted quota. If the provider asks for a longer wait, the circuit still ends its
+   * cooldown after this time. Default: 1 day.
    */
   readonly maxRetryAfter?: Duration.Input | undefined
 }
@@ -122,16 +122,16 @@ const fields = {
 export const classify = (exit: Exit.Exit<unknown, unknown>): Outcome.Outcome => defaultOutcome(exit)
 
 /**
- * Returns the `CircuitOpen` of a rejected call, or `undefined` for any other error. The error of a rejected call is a retryable `AiError`
- * with the same `retryAfter`.
+ * Returns the `CircuitOpen` of a rejected call, or `undefined` for any other error. A rejected call fails with a retryable `AiError` with
+ * the same `retryAfter`.
  *
  * @category errors
  */
 export const circuitOpen = (error: unknown): CircuitOpen.CircuitOpen | undefined => rejectionIn(error)
 
 /**
- * Whether another model may answer the call that failed with this error: the circuit rejected the call, or the error is a Failure. Use this
- * function as `while` of every step of an `ExecutionPlan` except the first. The plan then does not send a refused prompt to the next model.
+ * Returns `true` if another model may answer the failed call: the circuit rejected the call, or the error is a Failure. Use this function
+ * as `while` of every step of an `ExecutionPlan` except the first. The plan then does not send a refused prompt to the next model.
  *
  * @category errors
  */
@@ -140,7 +140,7 @@ export const isUnavailable = (error: unknown): boolean =>
 
 // ---- Models ---------------------------------------------------------------------------------------------------------
 
-/** A model may take long to answer, so probes have more time. All models with the same name must share this object as their policy. */
+/** Models may answer slowly, so a probe gets more time. Models with the same name must share this object as their policy. */
 const usual: Partial<Policy> = { probeTimeoutMillis: 120_000 }
 
 interface Around {
@@ -156,7 +156,7 @@ interface Around {
 const within = <A, E, R>({ context }: Around, effect: Effect.Effect<A, E, R>): Effect.Effect<A, E> =>
   Effect.updateContext(effect, (own: Context.Context<never>) => Context.merge(context, own) as Context.Context<R>)
 
-/** The part of a model's answer that this module reads. */
+/** This module reads only these fields of a model's answer. */
 type Answer = { readonly usage?: unknown } | undefined
 
 /** Runs one call of a model under its circuit. */
@@ -305,14 +305,14 @@ const wrapped = (context: Context.Context<never>, around: Around): Context.Conte
 
 /**
  * Adds a circuit to the `LanguageModel` and the `EmbeddingModel` of a layer. Code that uses the models does not change. A rejected call
- * fails with an `AiError`, which {@link circuitOpen} recognizes.
+ * fails with an `AiError`. {@link circuitOpen} recognizes this error.
  *
  * The metric `circuit_breaker_tokens_total` counts the tokens that the provider reports, with the labels `name`, `key` and `direction`
  * (`input` or `output`). The circuit does not use these counts.
  *
- * A stream is one call, from its first pull until it ends. If a token takes too long, the stream fails with an `AiError`, which is a
- * Failure. A stream that breaks off, or that ends without its `finish` part, is also a Failure. If the consumer stops early, the call is not
- * a Failure. If the stream is a probe, its first token closes the circuit.
+ * A stream is one call, from its first pull until it ends. If a token takes too long, the stream fails with an `AiError`, and the circuit
+ * counts a Failure. The circuit also counts a Failure if a stream breaks off, or ends without its `finish` part. If the consumer stops
+ * early, the circuit does not count a Failure. If the stream is a probe, its first token closes the circuit.
  *
  * Throws a `RangeError` that names the invalid option. If the layer is not a `Model` and `name` is missing, the layer fails with a defect.
  *

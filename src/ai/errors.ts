@@ -4,7 +4,7 @@ import * as Duration from "effect/Duration"
 import * as CircuitOpen from "../shapes/CircuitOpen.ts"
 import { Rejection } from "../shapes/rejections.ts"
 
-/** An `AiError` of this library. Its reason has the cause, for `circuitOpen` and for the limit of the circuit. */
+/** An `AiError` of this library. `circuitOpen` and the circuit's limit read the cause of its reason. */
 const failing = (method: string, description: string, cause: unknown): AiError.AiError => {
   const reason = new AiError.InternalProviderError({ description })
   Object.defineProperty(reason, "cause", { value: cause })

@@ -10,7 +10,7 @@ import { type Classify, defaultOutcome } from "../engine/classify.ts"
 
 const reasonIn = (cause: Cause.Cause<unknown>) => aiReason(Option.getOrUndefined(Cause.findErrorOption(cause)))
 
-/** Whether a tool may have raised the error. Tools run after the model has answered, so such an error is not a fault of the provider. */
+/** Whether a tool may have raised the error. Tools run after the model has answered, so the provider did not cause the error. */
 const isOfTools = (exit: Exit.Exit<unknown, unknown>): boolean =>
   exit._tag === "Failure" && (Cause.hasDies(exit.cause) || reasonIn(exit.cause) === undefined)
 

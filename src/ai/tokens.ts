@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import * as Metric from "effect/Metric"
 import { isRecord } from "../core/fields.ts"
 
-/** The token counts of one call, as the provider reports them. For embeddings, `inputTokens` is a number. */
+/** The provider reports these counts for one call. For embeddings, `inputTokens` is a number. */
 interface Usage {
   readonly inputTokens?: unknown
   readonly outputTokens?: unknown

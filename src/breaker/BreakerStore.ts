@@ -258,11 +258,11 @@ export const stats: Effect.Effect<Stats, never, BreakerStore> = BreakerStore.use
 }))
 
 /**
- * Makes an effect that reads an overview of the circuits, for a page or a log line that repeats. The overview has the same type as
- * `Operator.overview`. With a shared store, the effect reads the overview of the fleet, and fails if the store fails.
+ * Makes an effect that reads an overview of the circuits, like `Operator.overview`. A page or a log can run the effect again and again.
+ * With a shared store, the effect reads the overview of the fleet, and fails if the store fails.
  *
  * Without a shared store, the effect reads the circuits of this process, and never fails. The first run counts the traffic since the effect
- * was made, and each further run counts the traffic since the previous run. `process` of each circuit is empty.
+ * was made. Each further run counts the traffic since the previous run. Each circuit has an empty `process`.
  *
  * ```ts
  * import { Effect } from "effect"

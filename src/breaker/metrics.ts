@@ -131,7 +131,7 @@ export class Series {
     return [...counted, ...this.named(labels, subject)]
   }
 
-  /** The circuit without a key and the circuit of the empty key share a series, because metric systems drop empty labels. */
+  /** Metric systems drop empty labels. The circuit without a key and the circuit of the empty key therefore share a series. */
   private ofKey(group: NamedGroup, key: string): ReadonlyArray<Metric.Registration> {
     const circuits = () => group.at(key)
     return this.counted({ name: group.name, key }, { groups: () => [], circuits, totals: () => sumOf(circuits()) })

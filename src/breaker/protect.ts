@@ -296,8 +296,8 @@ export const admitAs = (target: Subject, lease: number): Effect.Effect<Call, Cir
   })
 
 /**
- * Settles a permit of {@link admitAs} if the caller stops before the dependency has answered. If the deadline of the caller interrupts the
- * call, the call may be a Failure, as in {@link guard}. Otherwise, the call is Ignored.
+ * Settles a permit of {@link admitAs} if the caller stops before the dependency has answered. If the caller's deadline interrupts the call,
+ * the call may be a Failure, as in {@link guard}. Otherwise, the circuit ignores the call.
  */
 export const settleUnanswered = (permit: Call, exit: Exit.Exit<unknown, unknown>): Effect.Effect<void> =>
   Effect.withFiber((fiber) => {

@@ -19,7 +19,6 @@ import type { CommandSettings } from "./settings.ts"
 import { sqlite } from "./sqlite.ts"
 import type { GivenUrl } from "./urls.ts"
 
-/** What differs between the databases. */
 const kinds = {
   pg: {
     kind: "PostgreSQL",
@@ -82,7 +81,7 @@ const versionOf = (database: Database) => {
 }
 
 const noTables =
-  "If the tables do not exist, create them with effect-fuse migrate. --prefix and --schema say where they are."
+  "If the tables do not exist, create them with effect-fuse migrate. --prefix and --schema select the tables."
 
 /** Checks that the tables exist and have the right columns. It does not create them. */
 export const checkTables = (
@@ -92,7 +91,7 @@ export const checkTables = (
 
 // ---- Clients --------------------------------------------------------------------------------------------------------
 
-/** The file of a URL: `sqlite:shop.db`, `sqlite:///var/shop.db`, `file:///var/shop.db`. */
+/** Reads the file from a URL such as `sqlite:shop.db`, `sqlite:///var/shop.db` or `file:///var/shop.db`. */
 const fileOf = ({ from, url }: GivenUrl): Effect.Effect<string, CommandFailure> =>
   Effect.try({
     try: () => (url.protocol === "file:" ? fileURLToPath(url) : decodeURIComponent(url.pathname)),
@@ -106,7 +105,7 @@ const clientLayer = (where: GivenUrl): Effect.Effect<Layer.Layer<SqlClient.SqlCl
       const file = yield* fileOf(where)
       if (!existsSync(file))
         return yield* new CommandFailure({ code: 2, message: `${where.label}: the file does not exist` })
-      // Some versions of Node print a warning when this module is loaded, so it is loaded only for SQLite.
+      // Some versions of Node print a warning when they load this module, so only SQLite loads it.
       const { DatabaseSync } = yield* Effect.promise(() => import("node:sqlite"))
       return sqlite(() => new DatabaseSync(file, { timeout: 5_000 }))
     })

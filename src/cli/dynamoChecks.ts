@@ -17,7 +17,7 @@ export const checkTable = (
     onSuccess: (found) => Effect.map(expiryCheck(client, aws, table, ask), (expiry) => [tableCheck(found), expiry])
   })
 
-/** The finding about something that could not be read. A process works without the right to read it. */
+/** Reports a failed read. If the user lacks the right to read this, processes still work, so the finding is only a warning. */
 const unread = (check: string, right: string, { advice, message }: CommandFailure): Finding =>
   isForbidden(message)
     ? warn(check, message, `Allow ${right}, or ignore this if the other checks pass.`)

@@ -21,7 +21,7 @@ import {
 } from "./server.ts"
 import type { CommandSettings } from "./settings.ts"
 
-/** A table of DynamoDB. The AWS client reads region, credentials and endpoint from the environment, as every AWS client does. */
+/** A DynamoDB table. The AWS client reads its region, credentials and endpoint from the environment. */
 export const dynamoServer = (
   from: string,
   table: string,
@@ -63,10 +63,13 @@ export const dynamoServer = (
 
 // ---- The client -----------------------------------------------------------------------------------------------------
 
-/** The region in the ARN of a table; `undefined` for a name. */
+/** Reads the region from the ARN of a table. Returns `undefined` for a name. */
 const regionOf = (table: string): string | undefined => /^arn:[^:]*:dynamodb:([a-z\d-]+):/.exec(table)?.[1]
 
-/** A client, and the host of its latest request. Only the client knows the host, from variables and from its configuration files. */
+/**
+ * Creates a client, and remembers the host of the latest request. Only the client knows the host: it reads variables and configuration
+ * files.
+ */
 const clientFor = ({ DynamoDBClient }: AwsPackage, table: string, settings: CommandSettings) =>
   Effect.gen(function* () {
     const region = regionOf(table)
@@ -112,7 +115,6 @@ const credentialsAdvice = "Check AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRE
 const endpointAdvice =
   "Check AWS_REGION, and AWS_ENDPOINT_URL_DYNAMODB and AWS_ENDPOINT_URL if they are set to a URL such as http://localhost:8000."
 
-/** What the names of errors mean. */
 const remedies: ReadonlyArray<Remedy> = [
   {
     error: /^ResourceNotFoundException$/,
@@ -128,7 +130,7 @@ const remedies: ReadonlyArray<Remedy> = [
   },
   {
     error: /^(ProvisionedThroughputExceeded|Throttling|RequestLimitExceeded)(Exception)?$/,
-    advice: "The table or its partition is at its limit. Try again, or raise the capacity of the table.",
+    advice: "DynamoDB throttles the table or its partition. Try again, or raise the capacity of the table.",
     isOfTable: true
   },
   {

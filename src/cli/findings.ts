@@ -1,7 +1,7 @@
 import * as Effect from "effect/Effect"
 import type { CommandFailure } from "./messages.ts"
 
-/** The result of one check of `doctor`. A `warn` is possibly a problem; a `fail` must be fixed. */
+/** The result of one check of `doctor`. A `warn` may be a problem. A `fail` is a problem that the user must fix. */
 export interface Finding {
   readonly check: string
   readonly status: "ok" | "warn" | "fail"
@@ -21,7 +21,7 @@ export const orElse = (
 
 export const noAdvice = "Ignore this if the other checks pass."
 
-/** Compares the version of a server with the oldest version that is tested. */
+/** Compares the version of a server with the oldest tested version. */
 export const versionCheck = (
   kind: string,
   oldest: number,

@@ -19,11 +19,11 @@ import { emptyText, givenUrl } from "./urls.ts"
 
 type Lookup<P = Place> = Effect.Effect<P | undefined, CommandFailure>
 
-/** How flags and variables name a store of one kind. */
+/** Finds a store of one kind in flags and variables. */
 interface StoreKind {
   readonly ofFlag: (settings: CommandSettings) => Lookup
   readonly ofEnvironment: Lookup
-  /** What a user can add or set, for messages. */
+  /** Messages advise the user to add this flag, or to set one of these variables. */
   readonly flag: string
   readonly variables: ReadonlyArray<string>
 }
@@ -93,7 +93,7 @@ const databaseOfEnvironment: Lookup<DatabasePlace> = Effect.flatMap(fromEnvironm
 
 const all: ReadonlyArray<StoreKind> = Object.values(kinds)
 
-/** The kinds that have only circuits. A database can have the trail of their circuits. */
+/** These stores have only circuits. A database can have the trail of the circuits. */
 const withoutTrail: ReadonlyArray<StoreKind> = [kinds.redis, kinds.dynamo]
 
 const oneOf = (words: ReadonlyArray<string>): string => words.join(", ").replace(/, ([^,]*)$/, " or $1")
@@ -102,7 +102,7 @@ const flags = oneOf(all.map(({ flag }) => flag))
 
 // ---- Which store is meant -------------------------------------------------------------------------------------------
 
-/** The first store that is found: circuits are in one store, so two stores without a trail are an error. */
+/** Returns the first store that the user has named. All circuits are in one store, so a second store without a trail is an error. */
 const oneStore = (find: (kind: StoreKind) => Lookup, advice: string): Lookup =>
   Effect.gen(function* () {
     const [found, second] = (yield* Effect.forEach(withoutTrail, find)).filter((one) => one !== undefined)
@@ -117,7 +117,7 @@ const oneStore = (find: (kind: StoreKind) => Lookup, advice: string): Lookup =>
 
 const names = ["memory", ...(Object.keys(kinds) as ReadonlyArray<keyof typeof kinds>)] as const
 
-/** Where the circuits are. Flags come before variables. */
+/** Finds the store of the circuits. A flag overrides variables. */
 const whereCircuits = (settings: CommandSettings): Effect.Effect<Place, CommandFailure> =>
   Effect.gen(function* () {
     const found = yield* oneStore((kind) => kind.ofFlag(settings), "Leave one of the flags out.")
@@ -152,7 +152,7 @@ const whereCircuits = (settings: CommandSettings): Effect.Effect<Place, CommandF
     })
   })
 
-/** Where the trail is; `undefined` if neither the flag nor the variable is set. */
+/** Finds the trail. Returns `undefined` if the user has set neither the flag nor the variable. */
 export const whereTrail = (settings: CommandSettings): Lookup<DatabasePlace> =>
   Effect.gen(function* () {
     return (yield* databasePlace("--database", settings.database)) ?? (yield* databaseOfEnvironment)
@@ -160,7 +160,7 @@ export const whereTrail = (settings: CommandSettings): Lookup<DatabasePlace> =>
 
 // ---- Opening --------------------------------------------------------------------------------------------------------
 
-/** Runs `body`, and then closes everything that it opened, without waiting long for a server that hangs. */
+/** Runs `body`, and then closes everything that it opened, but does not wait long for a server that hangs. */
 const use = <A, E, R>(body: Effect.Effect<A, E, R>): Effect.Effect<A, E, Exclude<R, Scope.Scope>> =>
   Effect.acquireUseRelease(Scope.make(), (scope) => Scope.provide(body, scope), closeSoon)
 
@@ -175,7 +175,7 @@ export const withServer = <A, R>(
     })
   )
 
-/** The database that has the trail. */
+/** Opens the database with the trail. */
 export const withDatabase = <A, R>(
   settings: CommandSettings,
   body: (opened: OpenedServer<DatabaseServer>) => Effect.Effect<A, CommandFailure, R>
@@ -194,8 +194,8 @@ export const withDatabase = <A, R>(
   )
 
 /**
- * Runs `body` on the database with the trail: the database of the circuits, or the database that is configured in addition to another store.
- * The result is `undefined` without a trail.
+ * Runs `body` on the database with the trail: the database of the circuits, or the database that is configured in addition to another
+ * store. Without a trail, the result is `undefined`.
  */
 export const withTrail = <A>(
   settings: CommandSettings,
@@ -208,7 +208,7 @@ export const withTrail = <A>(
       )
     : body({ ask, failed, server })
 
-/** The store that has the circuits. */
+/** Opens the store with the circuits. */
 export const withStore = <A, R>(
   settings: CommandSettings,
   body: (store: SharedStore, opened: OpenedServer) => Effect.Effect<A, CommandFailure, R>

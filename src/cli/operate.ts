@@ -51,7 +51,7 @@ const endsOfOthers = (
   return `${action} will end ${those} of ${circuit} that another operator has set: ${others.map(overrideText).join("; ")}.`
 }
 
-/** Explains why an unknown name may be right. */
+/** Advises the operator about an unknown name. */
 const newAdvice = (overview: Operator.Overview | undefined): string => {
   const { digests = 0, leftOut = 0, processes = 0 } = overview ?? {}
   if (processes > 0 && digests === processes && leftOut === 0) {

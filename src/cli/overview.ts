@@ -94,7 +94,7 @@ const columns: ReadonlyArray<Column & { readonly cell: (row: NameRow, now: numbe
 
 const isEmpty = ({ names, processes }: Operator.Overview): boolean => names.length === 0 && processes === 0
 
-/** Counts the processes and names that are missing from the list. Empty if the list is complete. */
+/** Counts the processes and names that are missing from the list. Returns an empty text if the list is complete. */
 export const missingText = ({ digests, leftOut, processes, unreadable }: Operator.Overview): string => {
   const silent = Math.max(0, processes - digests - unreadable)
   return [

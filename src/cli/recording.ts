@@ -15,7 +15,7 @@ const write = (actions: ReadonlyArray<Transition>) => (opened: OpenedServer<Data
 }
 
 /**
- * Writes operator actions to the trail, if there is one. Live processes of the fleet write them, too.
+ * Writes operator actions to the trail, if there is one. Live processes of the fleet also write operator actions.
  *
  * The action has already happened, so a trail that cannot be written is reported, but does not fail the command.
  */
@@ -29,7 +29,7 @@ export const record = (
   const inTrail = withTrail(settings, opened, (trail) => {
     if (trail.server === opened.server) return write(done)(trail)
     const tables = migrations.check(trail.server.database, migrations.ofTrail)
-    // A database that only a variable names need not have a trail.
+    // If only a variable names the database, the database may have no trail.
     const isTrail = Option.isSome(settings.database)
       ? Effect.as(trail.ask(tables), true)
       : Effect.match(tables, { onFailure: () => false, onSuccess: () => true })

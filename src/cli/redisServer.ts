@@ -22,7 +22,7 @@ export const redisServer = (
     const wrong = databaseProblem(where.url)
     if (wrong !== undefined) return yield* new CommandFailure({ code: 1, message: `${where.from}: ${wrong}` })
     const found = yield* optional("redis", load)
-    // The timeout of `asking` comes first.
+    // `asking` times out before this timeout.
     const connecting = connect(found, where.text, { connectTimeoutMillis: settings.timeout + 1_000 })
     const { redis } = yield* asking(where, settings)(Effect.mapError(connecting, ({ cause }) => cause))
     const options = Option.match(settings.prefix, { onNone: () => ({}), onSome: (prefix) => ({ prefix }) })
@@ -54,11 +54,11 @@ export const redisServer = (
 
 // ---- Circuits -------------------------------------------------------------------------------------------------------
 
-/** A scan looks at about this many keys per step, and takes at most this many steps. */
+/** A scan reads about this many keys in each step, and stops after this many steps. */
 const scanned = 1_000
 const mostScans = 100
 
-/** All that the steps of a scan find, until there are `most`. */
+/** Collects what a scan finds, up to `most` elements. */
 const scan = (
   redis: RedisService,
   most: number,
@@ -80,7 +80,7 @@ const scan = (
     return all
   })
 
-/** The circuits of all records and ballots under a prefix, also of records that are not listed. */
+/** Finds the circuits of all records and ballots with a prefix. The result includes unlisted records. */
 const circuitsIn = (
   redis: RedisService,
   prefix: string,

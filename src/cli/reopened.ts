@@ -17,12 +17,12 @@ interface Current {
 
 export interface ReopenedStore {
   readonly store: SharedStore
-  /** The server of the open store. If no store is open, the server of the last open store. */
+  /** The server of the open store, or of the last open store. */
   readonly opened: () => OpenedServer
 }
 
 /**
- * Opens a store, and reopens it after a failure, for a long-running command. The first attempt must succeed. While the store is not open,
+ * Opens a store, and reopens it after a failure, for a long-running command. The first attempt must succeed. While the store is closed,
  * operations fail with the error of the latest attempt.
  */
 export const reopenedStore = (settings: CommandSettings): Effect.Effect<ReopenedStore, CommandFailure, Scope> =>

@@ -137,7 +137,7 @@ export const serve = (
       })
       const isLoopback = loopback.has(host)
       const app = Effect.flatMap(HttpServerRequest.HttpServerRequest, (request) => {
-        // This prevents DNS rebinding: another site could give its own name the address of this machine, and then read the page.
+        // This prevents DNS rebinding. Without this check, another site could point its own name to this machine, and then read the page.
         if (isLoopback && !loopback.has(hostOf(request))) {
           return Effect.succeed(HttpServerResponse.text("This server answers to localhost only.\n", { status: 421 }))
         }

@@ -17,11 +17,11 @@ import type { CommandSettings } from "./settings.ts"
 /** Maximum number of transitions in one answer. */
 const most = 30
 
-/** How long the server reuses an answer, for all viewers. */
+/** The server gives all viewers the same answer for this time. */
 const validMillis = 15_000
 const mostKept = 200
 
-/** If the trail does not answer within this time, the page of the circuit appears without it. */
+/** If the trail does not answer within this time, the circuit's page appears without the trail. */
 const longestWait = "2 seconds"
 
 const isState = (text: string): text is State => (states as ReadonlyArray<string>).includes(text)
@@ -43,8 +43,8 @@ const read = (name: string, key: string | undefined) => (opened: OpenedServer<Da
   })
 
 /**
- * Returns a function that reads the latest transitions of a circuit from the trail, oldest first. The result is empty without a trail, or if the
- * trail does not answer.
+ * Returns a function that reads the latest transitions of a circuit from the trail, oldest first. If the trail does not answer or does not
+ * exist, the result is empty.
  */
 export const servedTrail = (settings: CommandSettings, opened: () => OpenedServer) => {
   const kept = new Map<string, { readonly at: number; readonly found: ReadonlyArray<TransitionView> }>()

@@ -15,52 +15,49 @@ import { type CommandSettings, masked } from "./settings.ts"
 
 // ---- What a server is -----------------------------------------------------------------------------------------------
 
-/** The message of an error of a server, without secrets. */
+/** The message must not contain secrets. */
 export interface Explained {
   readonly message: string
-  /** How to solve the problem. */
   readonly advice?: string | undefined
 }
 
 /** A server that a command talks to. */
 export interface Explaining {
-  /** The address, without secrets. */
+  /** The address must not contain secrets. */
   readonly label: string
   readonly explain: (error: unknown) => Explained
 }
 
 /** A server that flags or variables name. */
 export interface Place {
-  /** The flag or the variable. */
   readonly from: string
   readonly open: (settings: CommandSettings) => Effect.Effect<Server, CommandFailure, Scope.Scope>
 }
 
-/** How far the clock of a server is ahead of the clock of this machine, in milliseconds. Negative if it is behind. */
+/** The server's clock is this many milliseconds ahead of this machine's clock. A negative number means behind. */
 export interface ClockLead {
   readonly atLeast: number
   readonly atMost: number
 }
 
-/** Waits for an answer for `--timeout` at most, and turns an error into a message. */
+/** Waits for an answer until `--timeout` is over, and turns an error into a message. */
 export type AskServer = <A, E, R>(
   asking: Effect.Effect<A, E, R>,
   advice?: string
 ) => Effect.Effect<A, CommandFailure, R>
 
 interface AnyServer extends Explaining {
-  /** The store on the server. Fails if the server cannot be used as a store. */
+  /** Opens the store on the server. Fails if the server cannot be a store. */
   readonly store: (ask: AskServer) => Effect.Effect<SharedStore, CommandFailure>
-  /** At most `most` circuits that have a record or ballots, also circuits that are closed. */
+  /** Finds up to `most` circuits with a record or ballots. The result includes closed circuits. */
   readonly circuits: (most: number) => Effect.Effect<ReadonlyArray<string>, unknown>
   readonly clockLead: Effect.Effect<ClockLead, unknown>
-  /** What follows if the clocks differ. */
+  /** Explains what happens if the clocks differ. */
   readonly clockAdvice: string
-  /** The checks of `doctor` that only this kind of server has. */
+  /** `doctor` runs these checks only on this kind of server. */
   readonly checks: (ask: AskServer) => Effect.Effect<ReadonlyArray<Finding>>
   /** Whether the server announces changes to processes. */
   readonly announces: boolean
-  /** The rights that the user needs. */
   readonly rights: string
 }
 
@@ -122,7 +119,7 @@ export const opened = <S extends Server>(server: S, settings: CommandSettings): 
   ask: asking(server, settings)
 })
 
-/** Loads a package that is installed only if users need it. */
+/** Loads an optional package. */
 export const optional = <A>(name: string, load: () => Promise<A>): Effect.Effect<A, CommandFailure> =>
   Effect.tryPromise({
     try: load,
@@ -134,7 +131,7 @@ export const optional = <A>(name: string, load: () => Promise<A>): Effect.Effect
       })
   })
 
-/** Checks values of flags. An error names the flag `--field`, or the name that `names` has for the field. */
+/** Checks values of flags. An error names the field by its entry in `names`, or as the flag `--field`. */
 export const checkedFlags = <F extends OptionFields>(
   fields: F,
   options: unknown,
@@ -146,7 +143,7 @@ export const checkedFlags = <F extends OptionFields>(
       (problems) =>
         new CommandFailure({
           code: 1,
-          // A user may have given a URL with a password in the wrong place.
+          // A user may have given a URL with a password to the wrong flag.
           message: problems
             .map(({ message, path }) => `${names[path] ?? `--${path}`}: ${message.replace(/, got .*$/, masked)}`)
             .join("\n")

@@ -7,7 +7,6 @@ import { foreignMessage } from "../core/foreign.ts"
 import { CommandFailure } from "./messages.ts"
 import type { Explaining } from "./server.ts"
 
-/** A URL, and the flag or variable that it comes from. */
 export interface GivenUrl extends Explaining {
   readonly from: string
   readonly url: URL
@@ -19,7 +18,7 @@ export const labelOf = (url: URL): string =>
     ? `${url.protocol}${url.pathname}`
     : `${url.protocol}//${url.host}${url.pathname === "/" ? "" : url.pathname}`
 
-/** The text of an error, with each occurrence of the URL's password replaced. */
+/** Replaces the URL's password in the text of an error. */
 const withoutPassword = (error: unknown, url: URL): string => {
   const passwords = [url.password, decoded(url.password) ?? "", url.searchParams.get("password") ?? ""]
   return passwords
@@ -27,7 +26,7 @@ const withoutPassword = (error: unknown, url: URL): string => {
     .reduce((text, secret) => text.replaceAll(secret, "***"), foreignMessage(error))
 }
 
-/** The advice for errors of a server that answers but cannot be used. */
+/** Advises the user if a server answers but cannot be used. */
 const remedies: ReadonlyArray<readonly [said: RegExp, advice: string]> = [
   [/\bREADONLY\b|read-only/i, "This server is a replica, which takes no writes. Use the URL of the primary."],
   [/\bMASTERDOWN\b/, "This server is a replica that has lost its primary. Use the URL of the primary."],
@@ -37,7 +36,7 @@ const remedies: ReadonlyArray<readonly [said: RegExp, advice: string]> = [
 
 const fileRemedies: typeof remedies = [[/readonly|read-only/i, "Make the file and its folder writable."]]
 
-/** The URL of a flag or a variable, or `undefined`. No error repeats the URL, because it may contain a password. */
+/** The URL of a flag or a variable, or `undefined`. The URL may contain a password, so errors do not repeat the URL. */
 export const givenUrl = (
   from: string,
   secret: Option.Option<Redacted.Redacted<string>>,

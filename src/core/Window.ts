@@ -129,8 +129,7 @@ const none = { failures: 0, slow: 0, weight: 0 }
 const zeros = (): Array<number> => new Array<number>(buckets).fill(0)
 
 /**
- * The calls within a time, in ten buckets. Buckets are numbered from the origin of the clock, so the removal of calls
- * depends only on the time.
+ * Counts recent calls in ten buckets. The number of a bucket depends only on the clock, and not on earlier calls.
  */
 class TimeWindow implements Window {
   readonly over: Over & { readonly _tag: "Time" }

@@ -56,7 +56,7 @@ export const field = <A>(what: string, decode: (input: unknown) => A | undefined
 
 export const optional = <A>({ decode }: Field<A>): OptionalField<A> => ({ optional: true, decode })
 
-/** Adds a hint to the problem of a field, and not to those of the fields inside it. */
+/** Adds a hint to the problem of a field. Problems of inner fields stay unchanged. */
 const hinting = <A>({ decode }: Field<A>, hint: string): Field<A> => ({
   optional: false,
   decode: (input, path, problems) => {

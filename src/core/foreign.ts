@@ -221,7 +221,7 @@ const chainOf = (value: object, others: ReadonlyArray<unknown>, head: string): R
   const texts: Array<string> = []
   const addNew = (more: ReadonlyArray<string>) => {
     for (const text of more) {
-      // A message that repeats another one may be cut, and then ends with dots.
+      // A message may repeat another message. If the repetition is cut, it ends with dots.
       if (text !== "" && ![head, ...texts].some((other) => other.includes(text.replace(/\.\.\.$/, ""))))
         texts.push(text)
     }

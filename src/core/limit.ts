@@ -19,16 +19,16 @@ export interface LimitRules {
 }
 
 /**
- * How a call ended, for its limit.
+ * Tells a limit how a call ended.
  *
  * - `Success`: the dependency answered.
  * - `TimedOut`: the caller stopped waiting.
- * - `Refused`: the dependency said that it is overloaded, for example with status 429, 503 or 529.
+ * - `Refused`: the dependency reported overload, for example with status 429, 503 or 529.
  * - `Neutral`: any other failure. It changes no limit.
  */
 export type Ending = "Success" | "TimedOut" | "Refused" | "Neutral"
 
-/** Whether an HTTP status means that the server is overloaded. 529 is not a standard status, but some APIs use it for this. */
+/** Whether an HTTP status means that the server is overloaded. 529 is not a standard status, but some APIs report overload with it. */
 export const isOverloadStatus = (status: unknown): boolean => status === 429 || status === 503 || status === 529
 
 /** A good outcome raises the limit by `up + add / limit`. */
@@ -74,7 +74,7 @@ export class AdaptiveLimit {
   private restUntil = 0
   /** The time of the last rejection or bad outcome. */
   private calmSince = 0
-  /** The time of the last success. The start of the first call counts as a success, so that the dependency has time to answer. */
+  /** The time of the last success. The start of the first call counts as a success, because the dependency needs time to answer. */
   private lastSuccess = Number.NEGATIVE_INFINITY
   /** When a call last began or ended. Exact only while the limit is finite. */
   private movedAt = Number.NEGATIVE_INFINITY
@@ -151,7 +151,7 @@ export class AdaptiveLimit {
     if (this.lost > 0 && start <= this.lostAt) this.lost--
   }
 
-  /** The remaining rest in milliseconds. 0 without a rest: then the end of another call makes room. */
+  /** Returns how many milliseconds the limit still rests. If it does not rest, returns 0: another call must end first. */
   restMillis(now: number): number {
     return this.limit === Infinity ? 0 : Math.max(0, this.restUntil - now)
   }
@@ -161,7 +161,7 @@ export class AdaptiveLimit {
     return Math.ceil(this.restMillis(now) + soonMillis * (1 + 2 * this.random()))
   }
 
-  /** Whether a new limit would admit the same calls, so that this limit can be dropped. The new limit learns the durations again. */
+  /** Whether a new limit would admit the same calls. The circuit can then drop this limit. A new limit learns the durations again. */
   isIdle(now: number): boolean {
     return this.limit === Infinity || (now >= this.restUntil && now - this.calmSince > calmMillis)
   }

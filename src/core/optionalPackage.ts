@@ -1,6 +1,6 @@
 /**
- * Why an optional package cannot be used. A package that is installed may still fail to load: an ESM bundle, for example, cannot call
- * `require` for the built-in modules of Node.
+ * Explains why an optional package cannot be used. An installed package may fail to load: for example, an ESM bundle cannot call `require`
+ * for the built-in modules of Node.
  */
 export const packageError = (name: string, cause: unknown): Error => {
   const text = String((cause as { readonly message?: unknown } | undefined)?.message)
@@ -8,9 +8,9 @@ export const packageError = (name: string, cause: unknown): Error => {
   return new Error(`the package ${name} ${isMissing ? "is not installed" : "cannot be loaded"}`, { cause })
 }
 
-/** How Node, Bun, bundlers and browsers begin the message for a package that they do not find, up to its name. */
+/** If Node, Bun, a bundler or a browser does not find a package, its message has one of these texts before the name of the package. */
 const missing = ["package '", 'package "', "module '", 'resolve "', 'specifier "', "specifier '"]
 
-/** The exports of a package. A bundle that keeps a CommonJS package in a file of its own has them only in `default`. */
+/** Returns the exports of a package. If a bundle keeps a CommonJS package in a separate file, only `default` has the exports. */
 export const exportsOf = <A extends object>(found: A, name: keyof A): A =>
   name in found ? found : ((found as { readonly default?: A }).default ?? found)

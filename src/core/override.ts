@@ -54,6 +54,6 @@ export const add = (inForce: ReadonlyArray<Override>, next: Override): Overrides
   const before = inForce.find((override) => isSame(override, next))
   const others = inForce.filter((override) => override !== before)
   const sorted = [...others, before === undefined ? next : merge(before, next)].sort(order)
-  // The list is not empty, because it contains `next`. Its type does not say this.
+  // The list contains `next`, so the list is not empty. TypeScript does not know this.
   return (sorted.length > maxOverrides ? dropOne(sorted) : sorted) as Overrides
 }

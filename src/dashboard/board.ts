@@ -67,7 +67,9 @@ export class Board {
   private transitions: ReadonlyArray<TransitionView> = []
   /** When the fleet's record of each name last changed. */
   private readonly changedAt = new Map<string, number>()
-  /** The names that some processes had opened without the fleet: at the sample before the last one, and at the last sample. */
+  /**
+   * Some processes had opened these names without the fleet. `aloneBefore` is from the second last sample, `alone` is from the last sample.
+   */
   private aloneBefore = new Set<string>()
   private alone = new Set<string>()
   private sampledAt = -Infinity

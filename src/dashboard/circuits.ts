@@ -53,7 +53,7 @@ const told = (one: Known | Unreadable, scope: Facts["scope"]): Told =>
 const began = (one: Known | Unreadable): number =>
   one._tag === "Unreadable" ? Infinity : (one.outage?.since ?? one.since)
 
-/** The circuit in the worst state. Among several circuits in that state: the circuit with the longest outage. */
+/** Finds the circuit in the worst state. If several circuits are in that state, the longest outage decides. */
 const worstOf = (some: ReadonlyArray<Known | Unreadable>): Known | Unreadable | undefined => {
   const state = worst(some.map(stateOf))
   return some.filter((one) => stateOf(one) === state).sort((a, b) => began(a) - began(b))[0]

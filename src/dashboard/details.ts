@@ -6,7 +6,7 @@ import { differences } from "../policy/differences.ts"
 import { bounded } from "./texts.ts"
 import type { CircuitDetail } from "./view.ts"
 
-/** The details that do not come from the board: failures, policies, and transitions from before the page began to read. */
+/** The board does not have these details: failures, policies, and transitions from before the page began to read. */
 export type Details = Pick<CircuitDetail, "failures" | "policy" | "policies" | "transitions">
 
 export const noDetails: Details = { failures: [], policy: [], policies: 0, transitions: [] }
@@ -14,7 +14,7 @@ export const noDetails: Details = { failures: [], policy: [], policies: 0, trans
 /** Maximum number of failures on the page of a circuit. */
 const mostFailures = 10
 
-/** The policy of this process, and the failures that it has seen. Without a key: the failures of all keys of the name. */
+/** Reads this process's policy and its failures. Without a key, reads the failures of all keys of the name. */
 export const detailsHere = (registry: Registry, name: string, key: string | undefined): Effect.Effect<Details> =>
   Effect.sync(() => {
     const found: Array<LiveCircuit> = []

@@ -1,6 +1,6 @@
 /**
- * Sends the page to all viewers. One fiber reads for all of them. A viewer receives the whole view first, then the same changes as all
- * others.
+ * Sends the page to all viewers. One fiber reads for all of them. A viewer first receives the whole view. Then all viewers receive the same
+ * changes.
  */
 import * as Arr from "effect/Array"
 import * as Clock from "effect/Clock"
@@ -21,13 +21,13 @@ import type { Change, MoreMessage, RightsView } from "./view.ts"
 const readMillis = 1_000
 const readsPerSample = sampleMillis / readMillis
 
-/** The longest time between two messages. Without a message for longer, a viewer knows that it has lost the server. */
+/** The server sends a message at least this often. If a viewer gets no message for a longer time, the viewer has lost the server. */
 const silentMillis = 5_000
 
 /** A viewer that is this many messages behind is dropped. Its browser connects again. */
 const mostWaiting = 64
 
-/** The number of kept messages. A viewer that missed more receives the whole view when it reconnects. */
+/** The feed keeps this many messages. If a viewer has missed more messages, the viewer receives the whole view when it reconnects. */
 const mostKept = 120
 
 const mostViewers = 500
@@ -54,7 +54,7 @@ export interface Feed {
   readonly board: Board
   readonly digests: Reader["digests"]
   /**
-   * Returns the messages for a viewer from now on, or `undefined` if there are too many viewers. `lastEventId`: the id of the last message
+   * Returns all further messages for a viewer, or `undefined` if there are too many viewers. `lastEventId` is the id of the last message
    * that the viewer has received.
    */
   readonly join: (
@@ -80,7 +80,7 @@ const isNews = ({ circuits, gone, sample, transitions }: Change): boolean =>
 export interface FeedOptions {
   /** Whether to read while there is no viewer. */
   readonly always: boolean
-  /** Runs before a change is sent. `circuits` has all circuits that have a record, and is `undefined` if the read failed. */
+  /** Runs before a change is sent. `circuits` contains all circuits with a record. If the read failed, `circuits` is `undefined`. */
   readonly onChange?:
     | ((change: Change, circuits: CircuitsRead["circuits"] | undefined) => Effect.Effect<void>)
     | undefined
@@ -102,11 +102,13 @@ export const makeFeed = (reader: Reader, { always, onChange }: FeedOptions): Eff
     let problem: string | undefined
     /** The view of message `viewAt`, as JSON without its first brace. */
     let viewText = ""
-    /** The messages with the further circuits of that view. */
+    /** These messages contain the other circuits of that view. */
     let moreText = ""
     let viewAt = -1
 
-    /** Only the last message of a view has an id. If the connection is lost before, the browser receives the whole view again. */
+    /**
+     * Only the last message of a view has an id. If the connection breaks before this message, the browser receives the whole view again.
+     */
     const viewFor = ({ rights }: Pick<Viewer, "rights">): Uint8Array => {
       const id = `${life}-${seq}`
       if (viewAt !== seq) {
@@ -182,7 +184,7 @@ export const makeFeed = (reader: Reader, { always, onChange }: FeedOptions): Eff
       return Effect.andThen(Effect.andThen(Effect.sleep(readMillis), turn), loop)
     })
 
-    /** If the loop does not run, reads once and starts it. */
+    /** If the loop does not run, reads once and starts the loop. */
     const start: Effect.Effect<void> = Effect.gen(function* () {
       watchedAt = yield* Clock.currentTimeMillis
       if ((yield* FiberHandle.get(fiber))._tag === "Some") return

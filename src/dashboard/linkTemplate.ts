@@ -12,14 +12,13 @@ export const linkForm = "a title and an http or https URL, with {name} and {key}
 const longestTitle = 40
 const longestUrl = 2_000
 
-/** Encodes a text for a URL. `encodeURIComponent` throws for half of a surrogate pair, so this function replaces it. */
+/** Encodes a text for a URL. `encodeURIComponent` throws for half of a surrogate pair, so this function first replaces such a half. */
 const encoded = (text: string): string => encodeURIComponent(text.replaceAll(/\p{Surrogate}/gu, "\ufffd"))
 
-/** The URL for one circuit. */
 export const filled = (url: string, name: string, key: string): string =>
   url.replace(/\{(name|key)\}/g, (_, which) => encoded(which === "name" ? name : key))
 
-/** Whether the URL leads to the same server for each circuit, has no credentials, and has no other placeholder. */
+/** Checks that the URL leads to the same server for each circuit, and contains neither credentials nor other placeholders. */
 const isSafe = (url: string): boolean => {
   const [one, other] = [URL.parse(filled(url, "a", "b")), URL.parse(filled(url, "c", "d"))]
   if (one === null || other === null || url.length > longestUrl) return false

@@ -1,4 +1,4 @@
-/** Checks the operator actions of the page, and carries them out. */
+/** Checks and carries out operator actions from the page. */
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import { BreakerStore } from "../breaker/BreakerStore.ts"
@@ -90,7 +90,7 @@ const operations = {
   reset: Operator.reset
 } satisfies Record<ActionName, unknown>
 
-/** Carries out actions on the store of a fleet. `record` may write the transition to a trail. */
+/** Carries out actions on a fleet's store. `record` can write the transition to a trail. */
 export const onStore =
   (store: SharedStore, process: string, record: (transition: Transition) => Effect.Effect<void>): Act =>
   (action) =>

@@ -54,16 +54,16 @@ const plain = (text: string, status: number): PageResponse =>
 const notDone = (message: string, status: number): PageResponse =>
   json({ error: message } satisfies ActionResponse, status)
 
-/** The maximum size of the body of an action, in bytes. The body contains a name, a key, a reason and an actor. */
+/** A request for an action may have a body of this many bytes. The body contains a name, a key, a reason and an actor. */
 const longestBody = 16_384
 
 /** How often the server checks the rights of a viewer. If the rights have changed, the stream ends and the browser connects again. */
 const accessMillis = 30_000
 
-/** Resets the last event id of the browser. The next connection then begins with the whole view and the new rights. */
+/** Resets the browser's last event id. The next connection then begins with the whole view and the new rights. */
 const withoutLastId = new TextEncoder().encode("id\n\n")
 
-/** How much the time of a transition in the trail and its time on the page may differ. */
+/** The trail and the page may give the same transition times that differ by this much. */
 const sameMillis = 2_000
 
 /** Adds earlier transitions from the trail to the transitions that the page saw. Transitions in both appear once. */

@@ -5,7 +5,7 @@ import type { Details } from "./details.ts"
 import { bounded, processName } from "./texts.ts"
 import type { CircuitDetail, ProcessView } from "./view.ts"
 
-/** The latest digest of each process. `undefined`: the digest cannot be read. */
+/** Has the latest digest of each process, or `undefined` for an unreadable digest. */
 export type Digests = ReadonlyMap<string, Digest | undefined>
 
 export interface OfProcesses extends Omit<Details, "transitions">, Pick<CircuitDetail, "processes" | "reporting"> {}
@@ -43,8 +43,8 @@ const counted = <A>(all: ReadonlyArray<A>, text: (one: A) => string): ReadonlyAr
   [...grouped(all, text).values()].sort((a, b) => b.length - a.length)
 
 /**
- * Collects the state in each process, the latest failures and the policy of a circuit. Without a key, the result is about all circuits of
- * the name. With a key, `processes` contains only processes whose digest lists the key among the worst keys.
+ * Collects what each process reports about a circuit: its state, its latest failures and its policy. Without a key, collects the reports
+ * about all circuits of the name. With a key, `processes` contains only processes whose digest lists the key among the worst keys.
  */
 export const processesOf = (digests: Digests, name: string, key: string | undefined): OfProcesses => {
   const views: Array<ProcessView> = []

@@ -24,7 +24,6 @@ export interface CircuitsRead {
   readonly changed: boolean
 }
 
-/** All names with their traffic, and the number of processes with a digest. */
 export type NamesRead = Pick<Overview, "names" | "digests">
 
 export interface Reader {
@@ -33,7 +32,7 @@ export interface Reader {
   /** The circuits that have a record. Costs little if nothing has changed. */
   readonly circuits: Effect.Effect<CircuitsRead, StoreError>
   readonly names: Effect.Effect<NamesRead, StoreError>
-  /** The digests that the latest read of `names` found. Empty for a reader of one process. */
+  /** The latest read of `names` found these digests. A reader of one process finds no digests. */
   readonly digests: () => Digests
 }
 
@@ -53,7 +52,7 @@ interface KeptRecord {
   known: Known | Unreadable
 }
 
-/** After this many reads, the reader reads all records again, because the store reports no change when a record ends. */
+/** The store does not report the end of a record. After this many reads, the reader therefore reads all records again. */
 const readsBetweenWhole = 30
 
 /** Whether an override has expired. The store reports no change when it expires. */

@@ -11,8 +11,8 @@ const beforeOf = ({ outage, state, why }: Known): Known["state"] => {
 }
 
 /**
- * When the state of a record began. After an override, the circuit returns to its Closed state, whose `since` is older than the override.
- * The override ended when it expired, or when the record was written.
+ * Returns when the state of a record began. After an override, the circuit returns to its Closed state. The `since` of that state is older
+ * than the override. The override ended when it expired, or when the record was written.
  */
 const beganAt = (before: Known | Unreadable | undefined, { since, state, why }: Known, writtenAt: number): number => {
   if (state !== "Closed") return since

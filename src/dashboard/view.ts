@@ -7,10 +7,10 @@
 import type { State } from "../core/Circuit.ts"
 import type { ActionName } from "../core/operatorActions.ts"
 
-/** The number of samples in a history. */
+/** A history has this many samples. */
 export const samples = 60
 
-/** How long the server and the page keep transitions. */
+/** The server and the page keep transitions for this time. */
 export const hourMillis = 3_600_000
 
 export interface SourceView {
@@ -145,7 +145,7 @@ export interface Change {
   readonly processes: number
   readonly reporting: number
   readonly leftOut: number
-  /** The changed circuits, without `traffic` and `history`. The viewer keeps the `traffic` and `history` of circuits that it knows. */
+  /** The changed circuits do not contain `traffic` and `history`. For a known circuit, the viewer keeps both. */
   readonly circuits: ReadonlyArray<CircuitView>
   /** The ids of circuits that no longer exist. */
   readonly gone: ReadonlyArray<string>
@@ -174,17 +174,17 @@ export interface CircuitDetail {
   }>
   /** The fields of the policy that differ from the default, in words. */
   readonly policy: ReadonlyArray<{ readonly name: string; readonly value: string }>
-  /** The number of different policies: 0 if no policy is known, and 1 if all processes have the same policy. */
+  /** Counts different policies. 0 means that no policy is known. 1 means that all processes have the same policy. */
   readonly policies: number
-  /** At most 50 processes that report the circuit, the worst first. Empty if the page shows one process. */
+  /** Up to 50 processes report the circuit. The worst process comes first. If the page shows one process, the list is empty. */
   readonly processes: ReadonlyArray<ProcessView>
-  /** How many processes report the circuit, and how many of these have not closed it. */
+  /** `processes` counts the processes that report the circuit. `notClosed` counts those in which the circuit is not closed. */
   readonly reporting: { readonly processes: number; readonly notClosed: number }
-  /** Links to other pages about the circuit, such as its metrics. */
+  /** Links to other pages about the circuit, for example to a page with metrics. */
   readonly links: ReadonlyArray<{ readonly title: string; readonly href: string }>
 }
 
-/** The report of one process about a circuit, or about all circuits of a name. Rates are per second. */
+/** One process reports this about a circuit, or about all circuits of a name. Rates are per second. */
 export interface ProcessView {
   readonly process: string
   /** The state of the key in this process; `undefined` for a name. */

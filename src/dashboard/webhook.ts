@@ -19,7 +19,7 @@ class NotSent extends Data.TaggedError("NotSent")<{ readonly message: string }> 
 /** One message contains all transitions within this time. */
 const gatherMillis = 1_000
 
-/** Maximum number of transitions in one message. One more line counts the others. */
+/** One message lists at most this many transitions. Its last line counts the other transitions. */
 const mostLines = 10
 
 /** Maximum number of transitions that wait for the webhook. Further transitions are dropped. */
@@ -37,7 +37,7 @@ const escaped = (text: string): string =>
 const circuitText = ({ key, name }: Pick<TransitionView, "name" | "key">): string =>
   escaped(key === undefined ? name : `${name} [${key}]`)
 
-/** Maximum number of outages, and of overrides, in memory. A new one replaces the oldest. */
+/** The webhook remembers at most this many outages, and this many overrides. A new outage or override replaces the oldest. */
 const mostRemembered = 10_000
 
 /** Remembers outages and overrides, to report each of them once. */

@@ -24,7 +24,9 @@ export interface WhatIfPolicy {
 /** The fields of the default policy. */
 export const usual: WhatIfPolicy = { inARow: 5, share: 0.5, minimumCalls: 20, openForMillis: 30_000 }
 
-/** A call, which may be rejected. `fails` says how it ends if it reaches the dependency. `at` is in milliseconds since 1970. */
+/**
+ * The circuit may reject this call. `fails` says whether the call fails if it reaches the dependency. `at` is in milliseconds since 1970.
+ */
 export interface ReplayedCall {
   readonly at: number
   readonly fails: boolean
@@ -32,7 +34,7 @@ export interface ReplayedCall {
 
 export interface ReplayedCalls {
   readonly calls: ReadonlyArray<ReplayedCall>
-  /** How many real calls one replayed call represents. Above 1 if there were too many calls to replay all. */
+  /** One replayed call represents this many real calls. If there are too many calls to replay all, the number is above 1. */
   readonly weight: number
 }
 
@@ -43,7 +45,7 @@ export interface Band {
   readonly to: number
 }
 
-/** The states and counts over a period: the real ones, or those of a replay. */
+/** The states and counts over a period are real, or come from a replay. */
 export interface Course {
   readonly bands: ReadonlyArray<Band>
   /** How long the circuit was Open, HalfOpen or Isolated, in milliseconds. */
@@ -91,7 +93,7 @@ const sum = (numbers: ReadonlyArray<number>): number => numbers.reduce((total, n
 const openMillisOf = (bands: ReadonlyArray<Band>): number =>
   sum(bands.map(({ from, state, to }) => (passesAll(state) ? 0 : to - from)))
 
-/** The course that the samples show. `every` is the time between two samples. */
+/** Derives the course from samples. `every` is the time between two samples. */
 export const realCourse = (history: HistoryView, bands: ReadonlyArray<Band>, every: number): Course => ({
   bands,
   openMillis: openMillisOf(bands),
@@ -109,7 +111,7 @@ const isDown = ({ state }: Band): boolean => state === "Open" || state === "Half
  * random order.
  *
  * No sample says how a rejected call would have ended. If the circuit was open, the call counts as a failure. Otherwise, a limit or one key
- * rejected it, and it fails as often as the calls that ran.
+ * rejected the call. Such calls fail as often as the calls that ran.
  */
 export const callsOf = (
   { calls: ran, failures, rejections }: HistoryView,
@@ -137,7 +139,7 @@ export const callsOf = (
     const failed = Math.min(n, whole("failed", failures[i] ?? 0))
     const rejected = whole("rejected", rejections[i] ?? 0)
     if (perSecond > 0) share = Math.min(1, (failures[i] ?? 0) / perSecond)
-    // A sample may be one interval late, so it may contain calls of the interval before.
+    // A sample may be one interval late, and may then contain calls of the previous interval.
     const wasDown = bands.some((band) => isDown(band) && band.from < to && band.to > from - every)
     const fails = [
       ...Array.from({ length: n }, (_, j) => j < failed),

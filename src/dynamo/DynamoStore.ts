@@ -10,8 +10,8 @@
  * **What it costs**
  *
  * A call costs no request. Each process sends one heartbeat (one write, and one for its digest) and one read per `syncInterval`, and one
- * read per `pollInterval`. When calls fail, an exchange takes four requests, and one more for each circuit that it changes. Each live
- * process makes the written items larger.
+ * read per `pollInterval`. When calls fail, an exchange sends four requests, and one request for each changed circuit. Each live process
+ * makes the written items larger.
  *
  * **What it needs**
  *
@@ -56,7 +56,7 @@ export type {
 } from "./client.ts"
 
 /**
- * Where the store keeps its circuits, and how often it reads them.
+ * Selects the table and the prefix of the circuits, and sets how often the store reads them.
  *
  * @category models
  */
@@ -64,12 +64,13 @@ export interface TableOptions {
   /** The name or the ARN of the table. */
   readonly table: string
   /**
-   * The partition key of all items: at most 100 letters, digits, `.`, `_`, `-` and `:`. Processes with the same prefix are one fleet.
-   * Default: `effect-fuse`.
+   * All items of the store have this partition key. It has at most 100 letters, digits, `.`, `_`, `-` and `:`. Processes with the same
+   * prefix form one fleet. Default: `effect-fuse`.
    */
   readonly prefix?: string | undefined
   /**
-   * How often to read changes of other processes. Each interval varies by up to 20 percent. Each read costs a read unit. Default: 1 second.
+   * How often the store reads changes of other processes. Each interval varies by up to 20 percent. Each read costs one read unit. Default:
+   * 1 second.
    */
   readonly pollInterval?: Duration.Input | undefined
 }

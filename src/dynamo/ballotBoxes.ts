@@ -1,9 +1,9 @@
 /**
  * The item of a circuit stores its ballot boxes as one text: `[[box, epoch, asked, [seq, at, term], [[voter, life, until, ...numbers]]]]`.
- * Every cast writes the whole item. Its size therefore grows with the number of voters.
+ * Every cast writes the whole item. With more voters, the item is larger.
  */
 
-/** A ballot counts until the life of its voter ends. */
+/** A ballot counts until its voter's life ends. */
 export interface Ballot {
   readonly life: string
   readonly until: number
@@ -11,7 +11,7 @@ export interface Ballot {
 }
 
 export interface Box {
-  /** The ballots concern the record with this epoch. */
+  /** The ballots are about the record with this epoch. */
   readonly epoch: number
   readonly ballots: ReadonlyMap<string, Ballot>
   readonly asked: number | undefined
@@ -88,7 +88,9 @@ export const parsed = (text: string | undefined): unknown => {
   }
 }
 
-/** Reads the boxes of an item. If one box is unreadable, the result is empty. This is safe: missing ballots cannot open a circuit. */
+/**
+ * Reads the boxes of an item. If one box is unreadable, the result is empty. This is safe, because missing ballots cannot open a circuit.
+ */
 export const boxesFrom = (text: string | undefined): ReadonlyMap<string, Box> => {
   const found = parsed(text)
   const all = Array.isArray(found) ? found.map(boxFrom) : []

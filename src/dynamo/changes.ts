@@ -14,8 +14,8 @@ interface ReadChange {
 }
 
 /**
- * A copy of the table's index: the latest change of each circuit that is listed, or was listed recently. A process reads the index once, and
- * later only its new entries. Without new changes, a page needs one request, for the hub.
+ * Copies the table's index: the latest change of each circuit that is listed, or was listed recently. A process reads the whole index once.
+ * Later, the process reads only new entries. Without new changes, a page needs one request, for the hub.
  */
 export class Changes {
   private readonly table: DynamoTable

@@ -40,7 +40,7 @@ export class RequestError extends Data.TaggedError("RequestError")<{ readonly ca
     return `The request to DynamoDB failed: ${foreignMessage(this.cause)}`
   }
 
-  /** Whether DynamoDB refused a write because its condition is false. */
+  /** Whether DynamoDB refused a write because the write's condition is false. */
   get isRefused(): boolean {
     return nameOf(this.cause) === refusedName
   }
@@ -65,7 +65,7 @@ export const isAnswered = ({ cause }: RequestError): boolean => metadataOf(cause
 export const nameOf = (error: unknown): string =>
   typeof error === "object" && error !== null && "name" in error ? String(error.name) : ""
 
-/** The value of an attribute, in the format of the AWS client. */
+/** The AWS client expects attribute values in this format. */
 export type AttributeValue =
   | { readonly S: string }
   | { readonly N: string }
@@ -86,7 +86,7 @@ export const wholeOf = (value: AttributeValue | undefined): number | undefined =
   return Number.isSafeInteger(number) && number >= 0 ? number : undefined
 }
 
-/** The requests of the store. Each type has the fields of the answer that the store reads. */
+/** The store sends these requests. Each type contains only those fields of the answer that the store reads. */
 interface Requests {
   readonly GetItem: { readonly Item?: Item }
   readonly PutItem: object
@@ -98,10 +98,10 @@ interface Requests {
   }
 }
 
-/** How long an operation may take. It may need several requests in sequence. */
+/** An operation may take this long. It may send several requests in sequence. */
 export const deadlineMillis = 1_000
 
-/** A process gives up retries a little before its deadline, because the error of the deadline would not contain the reason of the retries. */
+/** A process stops retries shortly before its deadline. At the deadline, the error would not contain the reason of the retries. */
 const giveUpMillis = deadlineMillis - 50
 
 const notInTime = (options?: ErrorOptions) =>
@@ -145,7 +145,7 @@ interface CommandStack {
   ) => void
 }
 
-/** The error of the latest attempt of a request; `undefined` if DynamoDB carried it out. */
+/** The error of a request's latest attempt. `undefined` if DynamoDB carried out the request. */
 export interface Attempts {
   trouble: unknown
 }
@@ -184,7 +184,7 @@ export const sender = (client: DynamoClient, aws: AwsPackage, clock: ServerClock
               attempts.trouble = undefined
               return result
             } catch (error) {
-              // An abort is the end of this wait and not its reason. A refused write is an answer.
+              // An abort ends this wait, but is not its reason. A refused write is an answer.
               if (!abortSignal.aborted) attempts.trouble = nameOf(error) === refusedName ? undefined : error
               throw error
             }
@@ -197,7 +197,7 @@ export const sender = (client: DynamoClient, aws: AwsPackage, clock: ServerClock
     })
 }
 
-/** The time in the `Date` header of a response, in milliseconds; NaN without a valid header. */
+/** Reads the `Date` header of a response, in milliseconds. Returns NaN without a valid header. */
 const dateOf = (result: unknown): number => {
   const headers = (
     result as { readonly response?: { readonly headers?: Readonly<Record<string, string>> } } | undefined
@@ -205,7 +205,7 @@ const dateOf = (result: unknown): number => {
   return Date.parse(headers?.["date"] ?? headers?.["Date"] ?? "")
 }
 
-/** A table, and the partition for the items of one store. */
+/** A store keeps its items in one partition of this table. */
 export interface DynamoTable {
   readonly name: string
   readonly prefix: string
@@ -216,7 +216,7 @@ export interface DynamoTable {
 
 export const keyOf = (table: DynamoTable, sk: string): Item => ({ pk: s(table.prefix), sk: s(sk) })
 
-/** The attribute names of an expression. Expressions write every name as `#name`, because DynamoDB reserves many words. */
+/** The attribute names of an expression. DynamoDB reserves many words, so expressions write every name as `#name`. */
 export const expression = (text: string, more: Readonly<Record<string, string>> = {}) => {
   const found = text.match(/#[a-z]\w*/gi) ?? []
   return Object.fromEntries(found.map((one) => [one, more[one] ?? one.slice(1)]))
@@ -241,10 +241,10 @@ export const get = (table: DynamoTable, sk: string): Effect.Effect<Item | undefi
     ({ Item }) => Item
   )
 
-/** The maximum of DynamoDB for one request. */
+/** DynamoDB accepts at most this many keys in one request. */
 const batchSize = 100
 
-/** The maximum number of retries for unprocessed keys, and the first delay. The delay doubles with each retry. */
+/** The store requests unprocessed keys at most this many times again. The first delay doubles with each retry. */
 const unprocessedTimes = 5
 const unprocessedMillis = 10
 
@@ -261,7 +261,7 @@ export const getAll = (
     Effect.flatMap(
       table.send("BatchGetItem", { RequestItems: { [table.name]: { Keys: keys, ConsistentRead: true } } }),
       ({ Responses, UnprocessedKeys }) => {
-        // The answer may name the table although the request has its ARN, or the reverse. All keys belong to one table.
+        // The request may contain the table's ARN and the answer its name, or the reverse. All keys belong to one table.
         for (const item of Object.values(Responses ?? {}).flat()) found.set(textOf(item["sk"]) ?? "", item)
         const left = Object.values(UnprocessedKeys ?? {}).flatMap(({ Keys = [] }) => Keys)
         if (left.length === 0) return Effect.void

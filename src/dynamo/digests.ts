@@ -4,7 +4,7 @@ import { type DynamoTable, expression, type Item, keyOf, n, putOver, type Reques
 import { type Hub, liveVoter } from "./hub.ts"
 import { deletedAt } from "./records.ts"
 
-/** Each digest has its own item, because one item cannot hold the digests of all processes. A digest counts while its voter lives. */
+/** Each digest has its own item, because one item cannot contain the digests of all processes. A digest counts while its voter lives. */
 export const digestKey = (voter: string): string => `d#${voter}`
 
 /** How long DynamoDB keeps a digest. Readers skip the digests of dead processes, but each old digest makes a read slower. */
@@ -29,7 +29,7 @@ export const writeDigest = (
   return Effect.ignore(putOver(table, item, "at", "<=", time))
 }
 
-/** The digests of live voters with names after `after`, ascending. */
+/** Reads the digests of live voters with names after `after`, in ascending order. */
 export const digests = (
   table: DynamoTable,
   hub: Hub | undefined,

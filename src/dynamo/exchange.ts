@@ -30,18 +30,21 @@ export class TooMuch extends Data.TaggedError("TooMuch")<{ readonly item: string
   }
 }
 
-/** The maximum number of retries after another process changed the hub first, and the bounds of the random delay before each retry. */
+/**
+ * If another process changes the hub first, the exchange retries at most this many times, each time after a random delay within these
+ * bounds.
+ */
 const mostRetries = 20
 const pauseMillis = 10
 const longestPauseMillis = 100
 
-/** The maximum number of concurrent writes of items. */
+/** A process writes at most this many items at the same time. */
 const concurrency = 16
 
-/** DynamoDB allows 409,600 bytes. Between the read of an item and its write, heartbeats may make it larger. */
+/** DynamoDB allows 409,600 bytes. Heartbeats may make an item larger after a process has read it. */
 const mostBytes = 380_000
 
-/** The answer to a committed exchange, and the work that remains. */
+/** A committed exchange has an answer, and may leave work for later. */
 export interface Answered {
   readonly answer: ExchangeAnswer
   /** Writes the items of the circuits. If this does not complete, the next turn writes them. */
@@ -110,8 +113,9 @@ const taken = (session: HubSession, request: Exchange): Effect.Effect<Answered, 
   })
 
 /**
- * Reads the hub after a refused repetition of a commit. If the hub has the voter's value from the commit, the commit has succeeded and its
- * answer was lost: only the voter's own process writes this value, and it sends one exchange at a time. Otherwise this fails with `Lost`.
+ * Reads the hub after a refused repetition of a commit. Only the voter's own process writes the voter's value, and this process sends one
+ * exchange at a time. If the hub has the value from the commit, the commit has succeeded and only its answer was lost. Otherwise, this
+ * effect fails with `Lost`.
  */
 const committedBefore = (
   { table }: HubSession,
@@ -165,7 +169,7 @@ const commitOf = (
 
 const bytesOf = (text: string): number => new TextEncoder().encode(text).length
 
-/** Fails before the commit if an item would be too large. After the commit, a change that does not fit would stop all later turns. */
+/** Fails before the commit if an item would be too large. A committed change that does not fit would stop all later turns. */
 const bounded = (
   table: DynamoTable,
   hub: Hub,

@@ -1,7 +1,7 @@
 import { nameOf } from "./client.ts"
 import { changesIndex } from "./records.ts"
 
-/** What to do about an error of DynamoDB, in front of the error itself. DynamoDB names neither the table nor what is missing. */
+/** Puts an explanation in front of an error of DynamoDB. DynamoDB names neither the table nor the missing part. */
 export const explained = (table: string, cause: unknown): unknown => {
   const reason = reasonOf(nameOf(cause), String((cause as { readonly message?: unknown } | undefined)?.message))
   return reason === undefined ? cause : new Error(`the table ${table} ${reason}`, { cause })

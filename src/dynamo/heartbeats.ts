@@ -17,7 +17,7 @@ import { existingHub, type HubSession, inTime, isOwn, type Lost, late, updateHub
 import { unheard } from "./rollCalls.ts"
 import { heardOf } from "./turn.ts"
 
-/** If the life of a process lasts at least this much longer, a heartbeat renews the life without reading the hub first. */
+/** If a process's life lasts at least this much longer, a heartbeat renews the life, and does not read the hub first. */
 const safeMillis = 1_000
 
 export const remember = (session: HubSession, { ttl, voter }: Exchange, hub: Hub): void => {
@@ -78,7 +78,7 @@ export const renewed = (
     )
   })
 
-/** A heartbeat that reads the hub first. A voter sends it when it joins or leaves, or when its life is about to end or has ended. */
+/** Reads the hub, and then sends a heartbeat. A voter does this when it joins or leaves, or when its life ends soon or has ended. */
 export const joined = (
   session: HubSession,
   request: Exchange
@@ -91,7 +91,7 @@ export const joined = (
     if (time > notAfter) return late(time)
     const was = hub.voters.get(voter)
     if (ttl <= 0 && was === undefined) return yield* answered(session, request, hub, time)
-    // If dead voters fill the hub, their removal makes room for this voter.
+    // If dead voters fill the hub, this removes them to make room for this voter.
     yield* bury(session, request, hub, time)
     const fence = inTime(hub, time, notAfter)
     const own = isOwn(was?.text)

@@ -21,7 +21,7 @@ import { farMillis } from "./serverClock.ts"
 export interface Hub {
   readonly life: string
   readonly born: number
-  /** The number of the latest turn. */
+  /** The latest turn has this number. */
   readonly version: number
   readonly epoch: number
   /** The `seq` of the latest roll call. */
@@ -38,7 +38,7 @@ export interface Voter {
   /** A voter that returns after its end gets another life. Its earlier ballots and its earlier digest do not count. */
   readonly life: string
   readonly heard: number
-  /** The value in the hub. A write compares it in its condition. */
+  /** The hub stores the voter as this text. The condition of a write compares the text. */
   readonly text: string
 }
 
@@ -105,7 +105,7 @@ export const hubFrom = (item: Item): Hub | UnreadableHub => {
 /** How far the clock of a process may be behind the latest write. Deadlines are longer, so such a process can still write in time. */
 export const behindMillis = 500
 
-/** The time of the store: the clock of this process, but at least the time of the latest write minus `behindMillis`. Far times do not count. */
+/** The store's time is this process's clock, but at least the time of the latest write minus `behindMillis`. Far times do not count. */
 export const timeOf = (hub: Hub | undefined, now: number): number => {
   const written = hub === undefined || hub.time - now >= farMillis ? now : hub.time
   return Math.max(now, written - behindMillis)
@@ -117,7 +117,7 @@ export const liveAt = ({ voters }: Hub, time: number): number => {
   return live
 }
 
-/** The approximate size of the register in the hub. Its names and values are ASCII. */
+/** Estimates the size of the register in the hub. All names and values are ASCII. */
 export const registerBytes = ({ voters }: Hub): number => {
   let bytes = 0
   for (const [name, { text }] of voters) bytes += name.length + text.length + 4
@@ -132,10 +132,10 @@ export const liveVoter = (hub: Hub, voter: string, time: number): Voter | undefi
 /** How long a dead voter stays in the register. After this time, even a process with a slow clock knows that the voter is dead. */
 const buriedMillis = 10_000
 
-/** The maximum number of voters that one write removes. */
+/** One write removes at most this many voters. */
 const mostBuried = 20
 
-/** Names of voters to remove from the register, with their values in the hub. */
+/** Chooses dead voters for removal. Each entry has the voter's name and the voter's value in the hub. */
 export const buriable = ({ voters }: Hub, time: number, except: string): ReadonlyArray<readonly [string, string]> => {
   const found: Array<readonly [string, string]> = []
   for (const [name, { text, until }] of voters) {
@@ -151,7 +151,7 @@ export const applied = (item: CircuitItem, change: CircuitChange, { time, versio
   return { version, record: change.record ?? item.record, boxes }
 }
 
-/** The item of a circuit, with the pending changes of the hub. */
+/** Applies the hub's pending changes to the item of a circuit. */
 export const overlaid = (circuit: string, item: CircuitItem, pending: Pending | undefined): CircuitItem => {
   const change = pending?.circuits.get(circuit)
   return pending === undefined || change === undefined || item.version >= pending.version
@@ -249,7 +249,7 @@ const pendingFrom = (text: string): Pending | undefined => {
   }
 }
 
-/** The first value of the hub. Its turns get higher numbers than the turns of all earlier hubs. */
+/** Creates the first value of the hub. Its turns get higher numbers than the turns of earlier hubs. */
 export const newHub = (time: number, life: string): Item => ({
   f: n(format),
   life: s(life),

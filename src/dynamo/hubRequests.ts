@@ -8,7 +8,7 @@ import { farMillis } from "./serverClock.ts"
 /** The hub has changed since this process read it. If the AWS client repeated the request, an earlier attempt may have made the change. */
 export class Lost extends Data.TaggedError("Lost")<{ readonly isRepeated: boolean }> {}
 
-/** The latest value of a voter of this process in the register. */
+/** This process's voter has this value in the register. */
 export interface Remembered extends Voter {
   readonly storeLife: string
 }
@@ -46,9 +46,9 @@ const refusedAsLost = (error: RequestError): RequestError | Lost =>
   error.isRefused ? new Lost({ isRepeated: isRepeated(error) }) : error
 
 /**
- * The condition that the time of the hub is not after the deadline. Each heartbeat of the fleet sets this time. If another program wrote a time
- * far in the future, the condition also accepts this time, but no other. A general exception for far times would be wrong: after a long freeze,
- * a process finds the time of the hub far after its deadline.
+ * Requires that the hub's time is not after the deadline. Each heartbeat of the fleet sets the hub's time. If another program has written a
+ * time far in the future, the condition also accepts exactly this time. The condition must not accept all far times: after a long freeze, a
+ * process finds the hub's time far after its deadline.
  */
 export const inTime = (hub: Hub | undefined, time: number, notAfter: number) => {
   if (notAfter === Infinity) return { condition: "#f = :f", values: {} }
@@ -58,7 +58,7 @@ export const inTime = (hub: Hub | undefined, time: number, notAfter: number) => 
     : { condition: "#f = :f AND #t <= :notAfter", values: deadline }
 }
 
-/** The condition that the voter's value has not changed since the read. */
+/** Requires that the voter's value has not changed since the read. */
 export const isOwn = (text: string | undefined) =>
   text === undefined
     ? { condition: "attribute_not_exists(#r.#voter)", values: {} }

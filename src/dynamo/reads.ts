@@ -11,8 +11,8 @@ import { circuitKey, circuitOf, itemFrom, storedAt } from "./records.ts"
 import { unheard } from "./rollCalls.ts"
 
 /**
- * All reads are strongly consistent. An older value of the hub would look as if the store had lost its latest writes. Processes would then read
- * all changes again, and write their own back.
+ * All reads are strongly consistent. If a process read an older value of the hub, the store would seem to have lost its latest writes.
+ * Processes would then read all changes again, and write their own back.
  */
 
 type ReadFailure = RequestError | UnreadableHub
@@ -57,7 +57,7 @@ export const load = (table: DynamoTable, circuits: ReadonlyArray<string>): Effec
 export const digests = (table: DynamoTable, after: string): Effect.Effect<DigestsAnswer, ReadFailure> =>
   withHub(table, (hub, time) => ofDigests.digests(table, hub, time, after))
 
-/** The circuits of at most `most` items, whether or not their records have ended. */
+/** Reads at most `most` circuits. The result includes circuits with ended records. */
 export const circuitNames = (table: DynamoTable, most: number): Effect.Effect<ReadonlyArray<string>, RequestError> => {
   const condition = "#pk = :pk AND begins_with(#sk, :circuits)"
   return Effect.map(
@@ -96,7 +96,7 @@ export const polled = (table: DynamoTable, changes: Changes, millis: number): St
       withHub(table, (hub, time) => {
         const at = after
         after = hub === undefined ? beginning : { life: hub.life, epoch: hub.epoch, head: hub.head }
-        // The position belongs to one life of the store. The next read of pages finds the changes that this poll skips.
+        // The position belongs to one life of the store. This poll skips changes, and the next read of pages finds them.
         const isOther = at?.life !== undefined && at.life !== hub?.life
         if (hub === undefined || at === undefined || isOther || hub.epoch < at.epoch) {
           return Effect.succeed<ReadonlyArray<Change>>([])

@@ -11,12 +11,12 @@ export interface CircuitRecord {
   /** Infinity for a record without an end. */
   readonly until: number
   readonly listed: boolean
-  /** Whether the index of changes contains it: this record or an earlier record of the circuit is listed. */
+  /** Whether the index of changes contains this record. The index does if this record or an earlier record of the circuit is listed. */
   readonly changed: boolean
 }
 
 export interface CircuitItem {
-  /** The number of the turn that wrote the item last. */
+  /** The turn with this number wrote the item last. */
   readonly version: number
   readonly record: CircuitRecord | undefined
   readonly boxes: ReadonlyMap<string, Box>
@@ -27,16 +27,16 @@ export const noItem: CircuitItem = { version: 0, record: undefined, boxes: new M
 export const circuitKey = (circuit: string): string => `c#${circuit}`
 export const circuitOf = (item: Item): string => textOf(item["sk"])?.slice(2) ?? ""
 
-/** The index of the table. It orders changes by epoch. */
+/** This index orders changes by epoch. */
 export const changesIndex = "changes"
 
-/** The attributes of a record in the index. */
+/** The index contains these attributes of a record. */
 export const indexed = ["epoch", "body", "at", "until", "listed"]
 
 /** Begins every stored body, because some emulators refuse empty texts. */
 const bodyMark = "="
 
-/** Reads the record of an item; `undefined` without a record, or if another program wrote it. */
+/** Reads the record of an item. Returns `undefined` without a record, or if another program wrote the record. */
 export const recordFrom = (item: Item): CircuitRecord | undefined => {
   const epoch = wholeOf(item["epoch"])
   const at = wholeOf(item["at"])
@@ -53,10 +53,10 @@ export const itemFrom = (item: Item | undefined): CircuitItem =>
     ? noItem
     : { version: wholeOf(item["v"]) ?? 0, record: recordFrom(item), boxes: boxesFrom(textOf(item["b"])) }
 
-/** The value of the attribute after which DynamoDB may delete an item: at least a minute after `millis`. */
+/** Returns the value for the expiry attribute. DynamoDB keeps the item for at least a minute after `millis`. */
 export const deletedAt = (millis: number): AttributeValue => n(Math.ceil(millis / 1_000) + 60)
 
-/** The time when the item is no longer needed: no read returns its record, and its ballots and roll calls have ended. */
+/** Returns when processes no longer need the item: its record, its ballots and its roll calls have then ended. */
 const endOf = ({ boxes, record }: CircuitItem): number => {
   let end = 0
   if (record !== undefined) {
@@ -92,7 +92,7 @@ export const toItem = (table: DynamoTable, circuit: string, item: CircuitItem): 
   }
 }
 
-/** The record; `undefined` after its end. */
+/** Returns the record, or `undefined` after its end. */
 export const storedAt = (record: CircuitRecord | undefined, time: number): Stored | undefined =>
   record === undefined || time >= record.until
     ? undefined

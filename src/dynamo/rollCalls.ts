@@ -6,7 +6,7 @@ import { type Hub, rollCallFrom, rollCallText } from "./hub.ts"
 import { deletedAt } from "./records.ts"
 import { farMillis } from "./serverClock.ts"
 
-/** The sort key of a roll call. The zeros make the order of the keys equal to the order of the numbers. */
+/** A roll call has this sort key. Leading zeros sort the keys in the order of the numbers. */
 const rollCallKey = (seq: number): string => `l#${String(seq).padStart(16, "0")}`
 
 export const rollCallItem = (table: DynamoTable, rollCall: RollCall, time: number): Item => {
@@ -22,7 +22,10 @@ export const rollCallItem = (table: DynamoTable, rollCall: RollCall, time: numbe
 /** Older roll calls have ended, even if the clock of this process is slow. */
 const oldestMillis = limits.rollCallMillis + limits.logMillis + farMillis
 
-/** The roll calls after `heard` that have not ended, ascending. DynamoDB may delete expired roll calls hours late, so the query filters them. */
+/**
+ * Reads the live roll calls after `heard`, in ascending order. DynamoDB may delete expired roll calls hours late, so the query filters
+ * them.
+ */
 export const unheard = (
   table: DynamoTable,
   hub: Hub,

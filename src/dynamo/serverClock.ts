@@ -1,8 +1,8 @@
-/** How much earlier and later than the `Date` header the true time may be. The header has whole seconds, and may be a moment old. */
+/** The true time may be earlier or later than the `Date` header by these values. The header has whole seconds, and may be a moment old. */
 const slackMillis = 1_000
 const headerMillis = 1_000 + slackMillis
 
-/** The maximum age of the bounds. The clock of a process drifts, and an administrator may set it. */
+/** The bounds expire after this time, because a process's clock drifts, and an administrator may set it. */
 const keptMillis = 300_000
 
 /** No process of the fleet writes a time further ahead than this. */
@@ -17,12 +17,12 @@ export const farMillis = 10_000
  */
 export class ServerClock {
   readonly local: () => number
-  /** How many milliseconds the clock of the servers is ahead of the local clock: the lower bound and the upper bound. */
+  /** The servers' clock is ahead of the local clock by at least `atLeast` and at most `atMost` milliseconds. */
   private atLeast = Number.NEGATIVE_INFINITY
   private atMost = Number.POSITIVE_INFINITY
   private since = 0
 
-  /** `local` is the wall clock of this process. It continues while the process is frozen. */
+  /** `local` is the wall clock of this process. This clock runs even while the process is frozen. */
   constructor(local: () => number) {
     this.local = local
   }
@@ -45,7 +45,7 @@ export class ServerClock {
     }
   }
 
-  /** The bounds for the lead of the servers over the local clock, in milliseconds. Infinite before the first response. */
+  /** The bounds are in milliseconds. Before the first response, the bounds are infinite. */
   get lead(): { readonly atLeast: number; readonly atMost: number } {
     return { atLeast: this.atLeast, atMost: this.atMost }
   }

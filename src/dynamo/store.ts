@@ -34,7 +34,7 @@ export const defaultPollMillis = 1_000
 
 const randomLife = (): string => globalThis.crypto.randomUUID().replaceAll("-", "").slice(0, 12)
 
-/** A store on one table. The exchanges of one process run one after the other, because they would compete for the hub. */
+/** A store on one table. A process runs one exchange at a time, because concurrent exchanges would compete for the hub. */
 export const storeOn = (table: DynamoTable, pollMillis: number, newLife = randomLife): SharedStore => {
   const session: HubSession = { table, voters: new Map(), newLife }
   const changes = new Changes(table)
@@ -81,7 +81,7 @@ const connected = (table: DynamoTable): Effect.Effect<void> => {
   return Effect.orDie(Effect.retry(asked, Schedule.spaced(reconnectMillis)))
 }
 
-/** A table of DynamoDB as the store uses it. Its clock learns the time of the servers from their responses. */
+/** Prepares a table for the store. The table's clock learns the servers' time from their responses. */
 export const dynamoTable = (
   client: DynamoClient,
   aws: AwsPackage,

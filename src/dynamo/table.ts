@@ -2,7 +2,7 @@ import * as Effect from "effect/Effect"
 import { type AwsPackage, type DynamoClient, load, nameOf, RequestError, type TableDescription } from "./client.ts"
 import { changesIndex, indexed } from "./records.ts"
 
-/** The longest wait for a new table to become active, and the delay between two checks. */
+/** A new table must become active within this time. The second value is the delay between two checks. */
 const activeWithinMillis = 120_000
 const checkMillis = 500
 
@@ -62,7 +62,7 @@ interface TimeToLive {
   readonly TimeToLiveStatus?: string | undefined
 }
 
-/** The attribute after which DynamoDB deletes items of the table; `undefined` without one. */
+/** Reads the name of the expiry attribute. Returns `undefined` if DynamoDB does not delete expired items. */
 export const expiryOf = (
   client: DynamoClient,
   aws: AwsPackage,
@@ -72,7 +72,7 @@ export const expiryOf = (
     found?.TimeToLiveStatus?.startsWith("ENABL") === true ? found.AttributeName : undefined
   )
 
-/** Whether the server does not know a request. Some emulators lack some requests. */
+/** Whether the server does not know a request. Some emulators do not support all requests. */
 export const isUnknownRequest = is("UnknownOperationException")
 
 // ---- Problems -------------------------------------------------------------------------------------------------------
@@ -82,7 +82,7 @@ interface Key {
   readonly KeyType?: string | undefined
 }
 
-/** The keys of a table or an index, for a message and for comparisons: `pk (S), sk (S)`. */
+/** Formats the keys of a table or an index, for messages and comparisons: `pk (S), sk (S)`. */
 const keysText = (
   keys: ReadonlyArray<Key> = [],
   attributes: ReadonlyArray<{
@@ -95,7 +95,7 @@ const keysText = (
   return ordered.map(({ AttributeName }) => `${AttributeName} (${types.get(AttributeName)})`).join(", ")
 }
 
-/** What differs from the definition and prevents the use of the table. DynamoDB cannot change these properties of a table. */
+/** Lists the differences from the definition that make the table unusable. DynamoDB cannot change these properties. */
 export const tableProblems = (found: TableDescription): ReadonlyArray<string> => {
   const wanted = definition("")
   const { AttributeDefinitions: attributes = [], LocalSecondaryIndexes: indexes = [] } = found

@@ -1,6 +1,5 @@
 import { optional, textLike } from "../core/fields.ts"
 
-/** The options that say where the items of a store are. */
 export const tableFields = {
   table: textLike(
     "the name or the ARN of a table (3 or more letters, digits, _, ., :, / or -)",

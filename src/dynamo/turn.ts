@@ -5,21 +5,20 @@ import { type BoxChange, rollTuple } from "./ballotBoxes.ts"
 import { type CircuitChange, type Hub, liveVoter, type Pending, voterText } from "./hub.ts"
 import type { CircuitItem } from "./records.ts"
 
-/** The values that a turn has read. */
+/** A turn has read these values. */
 export interface Found {
   readonly hub: Hub
   readonly time: number
-  /** The circuits of the exchange, with all committed changes. */
+  /** Contains the circuits of the exchange, with all committed changes. */
   readonly circuits: ReadonlyMap<string, CircuitItem>
-  /** The roll calls that the voter has not received. */
+  /** The voter has not received these roll calls. */
   readonly rollCalls: ReadonlyArray<RollCall>
   readonly newLife: () => string
 }
 
-/** The answer and the changes of a turn. */
 export interface TurnDone {
   readonly answer: ExchangeDone
-  /** The voter's new value in the register; `undefined` if the voter is not live after the turn. */
+  /** The register gets this value for the voter. `undefined` if the voter is not live after the turn. */
   readonly voter: { readonly life: string; readonly text: string } | undefined
   readonly epoch: number
   readonly pending: Pending
@@ -29,11 +28,11 @@ export const circuitsOf = ({ casts, swaps }: Exchange): ReadonlyArray<string> =>
   ...new Set([...casts, ...swaps].map(({ circuit }) => circuit))
 ]
 
-/** The `seq` of the last roll call that the voter has received, or 0 if the voter knows another log. */
+/** Returns the `seq` of the voter's last received roll call, or 0 if the voter knows another log. */
 export const heardOf = ({ heard, life }: Exchange, hub: Hub): number =>
   life !== hub.life || heard > hub.head ? 0 : heard
 
-/** The values that a turn has read, as the state of a memory store. */
+/** Makes the state of a memory store from the values that a turn has read. */
 const stateOf = ({ circuits, hub, rollCalls, time }: Found): MemoryState => {
   const state = emptyState()
   state.epoch = hub.epoch

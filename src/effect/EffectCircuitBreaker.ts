@@ -18,8 +18,8 @@
  * await Effect.runPromise(Effect.provide(program, Breaker)) // => "Closed"
  * ```
  *
- * Effect's keys are the keys of the circuit. Effect's service has fewer states and transitions: Isolated is reported as `Open`, and Disabled
- * as `Closed`. A transition that the service does not have is reported as two transitions that lead to the same state.
+ * Effect's keys are the keys of the circuit. Effect's service has fewer states and transitions: Isolated is reported as `Open`, and
+ * Disabled as `Closed`. If the service does not have a transition, the breaker reports two transitions that lead to the same state.
  */
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"

@@ -108,7 +108,7 @@ export const defaultOutcome = (exit: Exit.Exit<unknown, unknown>): Outcome.Outco
 const ignoringFailure = (outcome: Outcome.Outcome): Outcome.Outcome =>
   isOutcome(outcome) && outcome._tag === "Failure" ? Outcome.ignored : outcome
 
-/** A classifier whose Failures are Ignored. */
+/** Turns the Failures of a classifier into Ignored. */
 export const withoutFailure =
   (classify: Classify = defaultOutcome): Classify =>
   (exit) => {
@@ -140,9 +140,8 @@ const hintOfResponse = (response: unknown, now: number): number | undefined => {
 }
 
 /**
- * The objects in which an error may carry the answer of a server: the error, its `cause` and its `reason`, and their causes and reasons, up
- * to three levels. For example, the reason of an `RpcClientError` has an error of `HttpClient` as its cause, and that error may have a
- * timeout as its cause.
+ * An error may carry the answer of a server in itself, in its `cause` or `reason`, or in their causes and reasons, up to three levels. For
+ * example, the reason of an `RpcClientError` has an error of `HttpClient` as its cause, and that error may have a timeout as its cause.
  */
 const carriers = (error: unknown, depth = 3): ReadonlyArray<{ readonly [name: string]: unknown }> =>
   isRecord(error)
@@ -161,7 +160,8 @@ const firstOf = <A, B>(all: ReadonlyArray<A>, f: (one: A) => B | undefined): B |
 /**
  * How long an error asks clients to wait, in milliseconds: the longer of its `retryAfter` (a duration, milliseconds, or the text of a
  * `Retry-After` header) and the wait in its response headers (`headers`, `response.headers`, `$response.headers`), as errors of HTTP
- * clients have them. If the error has no such wait, the first of its {@link carriers} with a wait decides. `undefined` without a wait.
+ * clients have them. If the error has no such wait, the first of its {@link carriers} with a wait decides. Without a wait, the result is
+ * `undefined`.
  */
 export const hintOfError = (error: unknown, now: number): number | undefined => {
   try {

@@ -5,8 +5,8 @@ import * as Circuit from "../core/Circuit.ts"
 const TypeId = "~effect/TxRef"
 
 /**
- * The state of one circuit as a `TxRef`. `TxRef.makeUnsafe` allocates a map and a function for each value. This class allocates the map
- * only when a transaction waits for the circuit, so that thousands of idle circuits stay small.
+ * Holds the state of one circuit as a `TxRef`. `TxRef.makeUnsafe` allocates a map and a function for each value. This class allocates the
+ * map only when a transaction waits for the circuit, so that thousands of idle circuits stay small.
  */
 export class ControlRef implements TxRef.TxRef<Circuit.Circuit> {
   version = 0

@@ -16,7 +16,7 @@ export interface KnownRecord {
   readonly provenance: Provenance
   /** When this process read it. */
   readonly at: number
-  /** When the store forgets it. Earlier if its clock leaps forward. */
+  /** When the store forgets the record. If the store's clock leaps forward, the store forgets the record earlier. */
   keptUntil: number
   /** When the state began, by the wall clock of the process that wrote it. */
   readonly since: number

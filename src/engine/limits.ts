@@ -5,10 +5,9 @@ import { inTurn } from "./inTurn.ts"
 import type { LiveCircuit } from "./liveCircuit.ts"
 import type { Runtime } from "./runtime.ts"
 
-/** A call that has ended. */
 interface EndedCall {
   readonly start: number
-  /** How much time the dependency had for the call until `now`. */
+  /** Returns how long the dependency has had the call at `now`. */
   timeAt(now: number): number
 }
 
@@ -34,7 +33,7 @@ export const limitSees = (
   return limit.ended(ending, own, inFlight + 1, Math.min(hint, policy.maxCooldownMillis), now)
 }
 
-/** Announces that a limit has begun or ended, unless this was announced before. Returns the effect that logs it, if any. */
+/** Announces once that a limit has begun or ended. If there is an announcement, returns the effect that logs it. */
 export const limitNews = (
   runtime: Runtime,
   circuit: LiveCircuit,

@@ -198,7 +198,7 @@ export class LiveCircuit implements Totals {
   limitedSince: number | undefined = undefined
   /** Called when a call of a circuit with a limit leaves, so that a waiting call can begin. */
   onLeft: (() => void) | undefined = undefined
-  /** For a circuit without a key: the evidence from calls with keys. `undefined` until such a call counts. */
+  /** A circuit without a key collects evidence from calls with keys here. `undefined` until the first such call counts. */
   asName: NameState | undefined = undefined
 
   constructor(group: Group, key: string | undefined) {

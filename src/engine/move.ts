@@ -197,7 +197,7 @@ const follow = (
   if (circuit === circuit.group.single) stand(circuit.group)
   runtime.checkHealth(circuit)
   if (process === undefined) runtime.peers?.moved(circuit, from, to, why)
-  // A move without an event costs a fifth less. The event is created only for a log or an observer.
+  // A move without an event costs a fifth less. This code therefore creates the event only for a log or an observer.
   if (!isHeard(runtime)) return limitNews(runtime, circuit, now, "Closed")
   const event = toTransition(from, to, now, circuit.policy, {
     circuit: circuit.group.name,

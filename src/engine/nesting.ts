@@ -13,7 +13,7 @@ export interface Enclosing {
   /** Whether this call holds a permit of the circuit's current epoch. */
   readonly isCurrent: boolean
   readonly isOver: boolean
-  /** The call now waits in a queue of this process, so the dependency does not have this time. */
+  /** The call now waits in a queue of this process, and not for the dependency. */
   queued(): void
   /** The call has left the queue. */
   dequeued(): void
@@ -45,7 +45,7 @@ export const EnclosingCall: Context.Reference<Enclosing | undefined> = Context.R
   { defaultValue: () => undefined }
 )
 
-/** Runs a wait in a queue of this process. The circuit around it does not count this time as the dependency's. */
+/** Runs a wait in a queue of this process. The circuit around the call does not count this time as time of the dependency. */
 export const asQueue = <A, E, R>(wait: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.withFiber((fiber) => {
     const call = running(Context.get(fiber.context, EnclosingCall))

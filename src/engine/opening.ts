@@ -67,7 +67,7 @@ export const openTripped = (
 /** The longest opening that a dependency can ask for with a failure that opens the circuit by itself: 31 days. */
 const longestAsked = 2_678_400_000
 
-/** Whether a failure opens the circuit at once, whatever the trip is. A classifier may return a failure without the field `opens`. */
+/** Whether a failure opens the circuit at once, with any trip. A classifier may return a failure without the field `opens`. */
 export const opensAtOnce = ({ opens }: Failure, hintMillis: number): boolean => opens === true && hintMillis > 0
 
 /** Opens a Closed circuit for `hintMillis`, after a failure that opens it by itself. */

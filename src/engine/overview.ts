@@ -32,8 +32,8 @@ export const listedHere = (registry: Registry): ReadonlyArray<Known> => {
 }
 
 /**
- * Each run of the effect reads an overview of the circuits: from the shared store if there is one, and otherwise from this process. Without
- * a shared store, the traffic is counted since the previous run.
+ * Each run of the effect reads an overview of the circuits. If there is a shared store, the effect reads the store. Otherwise, the effect
+ * reads this process, and counts the traffic since the previous run.
  */
 export const overviewFrom = (registry: Registry): Effect.Effect<Overview, StoreError> => {
   const { peers, time } = registry.runtime

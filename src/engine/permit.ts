@@ -30,7 +30,7 @@ import { judge, judgeFailure } from "./tripping.ts"
 /** `Waiting`: not admitted yet. `Asking`: not admitted yet, the flag of the policy is running. */
 type Kind = "Waiting" | "Asking" | "Normal" | "Probe" | "Pass" | "Settled"
 
-/** Fields for probes, permits that expire, calls of a tenant, and calls that may contain other calls. Most permits do not need them. */
+/** Only some permits need these fields: probes, permits that expire, calls of a tenant, and calls that may contain other calls. */
 export class PermitDetails {
   readonly tenant: string | undefined
   /** After how many milliseconds the permit of a caller that settles the call itself expires. 0 for calls that are effects. */
@@ -41,9 +41,9 @@ export class PermitDetails {
   /** The context of the fiber before the call began; `undefined` if calls inside this one do not see it. */
   outside: Context.Context<never> | undefined = undefined
   around: Enclosing | undefined = undefined
-  /** Since when the call waits in a queue of this process. */
+  /** When the call entered the queue of this process in which it waits. */
   queuedAt: number | undefined = undefined
-  /** How long it waited in queues before, in milliseconds. */
+  /** How long the call waited in earlier queues, in milliseconds. */
   queuedMillis = 0
 
   constructor(tenant: string | undefined, permitMillis: number) {
@@ -161,7 +161,7 @@ export class Permit implements InFlight {
     return queuedMillis + Math.max(0, now - queuedAt)
   }
 
-  /** How much time the dependency had for the call, in milliseconds. */
+  /** Returns how long the dependency had the call, in milliseconds. */
   timeAt(now: number): number {
     return now - this.start - (this.details === undefined ? 0 : this.queuedFor(this.details, now))
   }
@@ -284,7 +284,7 @@ export class Permit implements InFlight {
     if (isOfKey && isLate(this)) return undefined
     const counts = circuit.limit === undefined || limitSees(runtime, circuit, ending, this, hint, now)
     let opening = isOfKey ? failed(this.registry, this, now, hint, detail, ending !== "Neutral") : undefined
-    // While other calls succeed, overload lowers the limit, but does not show that the dependency is down.
+    // If other calls succeed, overload lowers the limit, but does not prove that the dependency is down.
     if (!counts && !opensAtOnce(outcome, hint)) return withLimitNews(runtime, circuit, now, opening)
     circuit.seenIn(this.epoch).recordFailure(now, slow, outcome.weight, hint)
     // If the name opens, the circuit of the key keeps its streak.

@@ -45,7 +45,7 @@ export const settleUnderDeadline = (
   if (!isAdmitted) return permit.settle(exit, restore)
   const now = registry.runtime.time.now()
   const millis = permit.timeAt(now)
-  // After the deadline, the caller may have turned its error into another error, or into a response.
+  // After the deadline, the caller may have turned the deadline's error into another error, or into a response.
   const isLate = now >= until - earlyMillis
   if (exit._tag === "Success") {
     if (isLate && !hadTime(circuit, millis)) return permit.settleWithoutFailure(exit, restore)

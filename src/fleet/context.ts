@@ -35,7 +35,9 @@ export class FleetContext {
   /** True until this process has read which circuits are open. */
   starting = true
   leaving = false
-  /** Whether this process is stalled, or was a moment ago. It then casts no ballots and opens nothing for the fleet. */
+  /**
+   * Whether this process is stalled, or was stalled a moment ago. The process then casts no ballots, and opens no circuit for the fleet.
+   */
   isStalled: () => boolean = () => false
   /** The highest epoch that this process has read. */
   floor = 0

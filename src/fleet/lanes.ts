@@ -205,7 +205,7 @@ export class Lanes {
   }
 
   private get sendCasts(): Effect.Effect<void> {
-    // Even the first command has a deadline. It counts from the time at which the content was decided.
+    // Even the first command has a deadline. The deadline counts from the decision about the content.
     const send = Effect.suspend(() => {
       const { context, hearing, voting } = this
       this.checkLife()
@@ -273,7 +273,7 @@ export class Lanes {
       return Effect.flatMap(sent, (answer) => {
         const isLate = answer?._tag === "Late"
         if (isLate && !this.castsWereLate) {
-          // The ballots are made again at once: the store's clock has stepped, or this process was frozen.
+          // This process makes new ballots at once: the store's clock has stepped, or this process was frozen.
           this.castsWereLate = true
           this.heartbeats.unshift(...heartbeats)
           this.digest ??= digest
@@ -358,7 +358,7 @@ export class Lanes {
       return Effect.map(this.exchange(decidedAt, { casts: [], swaps, heard: confirmed, life }), (answer) => {
         const isLate = answer?._tag === "Late"
         if (isLate && !this.swapsWereLate) {
-          // The records are made again at once, for the same reasons as ballots.
+          // This process makes new records at once, for the same reasons as ballots.
           this.swapsWereLate = true
           this.swaps.unshift(...batch)
           return

@@ -91,7 +91,7 @@ export class OperatorActions {
     const foundAt = this.context.now()
     const close: Next = (current, now) => {
       if (current._tag !== "Open" && current._tag !== "HalfOpen") return current
-      // This process may have been frozen since it found that.
+      // This process may have been frozen since `foundAt`.
       if (isStalled() || client.isOld(foundAt)) return current
       // Another process may have opened it again in the meantime.
       if (by === "Probe" && Circuit.admission(current, now, circuit.policy) !== "Probe") return current

@@ -26,7 +26,7 @@ export class Pages {
   /** The circuits that the full pass has found so far; `undefined` if no full pass is running. */
   private found: Set<string> | undefined = new Set()
   private differences = 0
-  /** The number of reads in a row that failed, and the reason of the last failure. */
+  /** Counts failed reads in a row. `trouble` is the reason of the last failure. */
   misses = 0
   trouble = ""
 

@@ -41,13 +41,12 @@ export type Committed = "Made" | "Overtaken" | "Same" | "Lost" | "Failed"
 /** Limits a transition to the epoch of a sum of ballots, and to the time in which the sum is recent. */
 export interface Fence {
   readonly epoch: number
-  /** When the sum was asked for. */
+  /** When this process asked for the sum. */
   readonly askedAt: number
 }
 
-/** A transition as it is written. */
 interface Decided {
-  /** The record that it replaces. */
+  /** The transition replaces this record. */
   readonly base: KnownRecord | undefined
   readonly state: Circuit.Circuit
   readonly written: Provenance
@@ -346,7 +345,8 @@ export class Records {
       record.committing++
       let decided: Decided | undefined
       let dropped: Committed = "Same"
-      // Decided when it is sent: this process may have been frozen, or have learnt another record, while this swap was queued.
+      // This process decides when it sends the swap. While the swap was queued, this process may have been frozen, or have learnt another
+      // record.
       const make = () => {
         decided = undefined
         if (how.fenced !== undefined) {
@@ -401,7 +401,7 @@ export class Records {
     })
   }
 
-  /** Applies a transition to the state of the fleet; `undefined` if it changes nothing. */
+  /** Applies a transition to the state of the fleet. Returns `undefined` if the transition changes nothing. */
   private decide(
     circuit: LiveCircuit,
     base: KnownRecord | undefined,
@@ -426,7 +426,7 @@ export class Records {
     return { base, state, written, at }
   }
 
-  /** The store's clock has leapt forward, so it drops all records earlier. */
+  /** Call this when the store's clock has leapt forward: the store then drops all records earlier. */
   leapt(millis: number): void {
     for (const { fleetState } of this.context.shared) {
       const known = fleetState?.record.known

@@ -28,7 +28,7 @@ const downMillis = 1_000
 /** How long a process that starts waits to read which circuits are open, once the store is connected. */
 const startMillis = 200
 
-/** A warning appears after this many failed reads in a row, if writes succeed meanwhile. */
+/** If writes succeed, this process logs a warning after this many failed reads in a row. */
 const missesReported = 3
 
 const stepMillis = 20
@@ -149,7 +149,7 @@ export class Repair {
       const circuit = context.registry.peek(which.name, which.key)
       if (change._tag !== "Record") return circuit === undefined ? Effect.void : this.answer(circuit, change)
       if (context.isStalled()) {
-        // The announcement may have waited for as long as the stall lasted. The store knows how old the record is.
+        // The announcement may have waited during the whole stall. The store knows how old the record is.
         this.hasMissed = true
         return Effect.void
       }

@@ -16,7 +16,7 @@ const downAfterMillis = 500
 /** The store's clock has stepped if it is this much ahead of what was expected, or behind it. */
 const stepMillis = 1_000
 
-/** An answer that is read this much later than its deadline is old: this process did not run, and the answer waited. */
+/** If this process reads an answer this much later than its deadline, the answer is old: it waited while this process did not run. */
 const overdueMillis = 1_000
 
 /** Sends commands to the store with a deadline, and tracks whether it is down and what time it has. */
@@ -40,7 +40,7 @@ export class StoreClient {
   onReturn: () => void = () => {}
   /**
    * Called with the milliseconds by which the store's clock has stepped, forward if they are positive: the store may have counted this
-   * process as dead. A step forward may also mean that this process was suspended, and its clock stood still.
+   * process as dead. After a suspension, in which this process's clock stood still, the store's clock also seems to step forward.
    */
   onStep: (millis: number) => void = () => {}
   /** Whether this process is stalled: a failure during a stall does not count against the store. */
@@ -107,7 +107,7 @@ export class StoreClient {
     return Effect.suspend(() => (this.storeTime === undefined ? Effect.succeed(undefined) : timed))
   }
 
-  /** Sends a read; `undefined` if it failed, or if this process was frozen before it read the answer, which is then old. */
+  /** Sends a read. Returns `undefined` if the read failed, or if the answer is old because this process was frozen. */
   read<A extends { readonly time: number }>(
     operation: (store: SharedStore) => Effect.Effect<A, StoreError>
   ): Effect.Effect<A | undefined> {
@@ -129,8 +129,7 @@ export class StoreClient {
   }
 
   /**
-   * Whether what this process concluded from an answer is old, if it sent the command at `began`: it has waited for long since then, or
-   * was frozen.
+   * Whether conclusions from an answer are old. This process sent the command at `began`, and has since waited for long or was frozen.
    */
   isOld(began: number): boolean {
     return began <= this.leaptAt || this.time.now() - began > 2 * this.deadlineMillis + overdueMillis

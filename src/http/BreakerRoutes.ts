@@ -86,7 +86,7 @@ const downSince = ({ outage }: Inspection): number => outage?.since ?? Infinity
 const isWorse = (one: Inspection, than: Inspection): boolean =>
   one.state === than.state ? downSince(one) < downSince(than) : severity(one.state) < severity(than.state)
 
-/** The circuit in the worst state. Among several circuits in that state: the circuit with the longest outage. */
+/** Finds the circuit in the worst state. If several circuits are in that state, the longest outage decides. */
 const worst = (circuits: NonEmptyReadonlyArray<Inspection>): Inspection =>
   circuits.reduce((bad, one) => (isWorse(one, bad) ? one : bad))
 

@@ -21,8 +21,8 @@
  * ```
  *
  * In a pipe, put the breaker before retries such as `HttpClient.retryTransient`. The breaker then counts each attempt, and an open circuit
- * ends the attempts. The breaker classifies a response by its status and headers. With `body: true`, a body that breaks off later is also a
- * Failure.
+ * ends the attempts. The breaker classifies a response by its status and headers. With `body: true`, the breaker also counts a Failure if
+ * the body breaks off later.
  */
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"

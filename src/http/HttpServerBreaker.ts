@@ -329,8 +329,8 @@ const provide = <A, E, R>(
   Effect.provideService(Effect.provideService(self, BreakerStore, store), Policies, policies)
 
 /**
- * Protects handlers as {@link protect} does. It reads the store and the policies when the router is built, so that requests need not provide
- * them. A handler with its own store keeps that store.
+ * Protects handlers as {@link protect} does. This middleware reads the store and the policies when the program builds the router, so
+ * requests do not need to provide them. If a handler has its own store, the handler keeps that store.
  */
 const built = (operation: string, name: string, options: RoutesOptions<unknown> | undefined) => {
   const { exempt, ...others } = decodeOptions(operation, { ...fields, exempt: exemptField }, options)

@@ -28,7 +28,9 @@ const addRoute = <E, R>(route: HttpRouter.Route<E, R>, onPath: (path: string) =>
     return Effect.tap(router.addAll(Object.assign(routes, { map })), () => Effect.sync(() => onPath(path)))
   })
 
-/** Adds a route that must respond even while breakers reject requests. The breakers of the router neither reject nor count its requests. */
+/**
+ * Adds a route that responds even while breakers reject requests. The router's breakers neither reject nor count requests to this route.
+ */
 export const addExempt = <E>(
   store: object,
   method: "GET" | "*",

@@ -5,7 +5,7 @@ import type { Trip } from "../core/Trip.ts"
 import type { Over } from "../core/Window.ts"
 import { defaults, type Policy } from "./policy.ts"
 
-/** A field of a policy, with its name in code, and its value in words. */
+/** A policy field has its name in code, and a value in words. */
 export interface PolicyDifference {
   readonly name: string
   readonly value: string
@@ -56,10 +56,9 @@ const valueText = (name: keyof Policy, policy: Policy): string => {
   return typeof value === "string" ? value : show(value)
 }
 
-/** Longer values are cut to this length. */
 const longest = 120
 
-/** Policies never change, and each digest needs the differences again. */
+/** Policies never change, so a digest can use the differences of the previous digest. */
 const computed = new WeakMap<Policy, ReadonlyArray<PolicyDifference>>()
 
 const compute = (policy: Policy): ReadonlyArray<PolicyDifference> =>
@@ -72,7 +71,6 @@ const compute = (policy: Policy): ReadonlyArray<PolicyDifference> =>
     ]
   })
 
-/** The fields that differ from the default policy. */
 export const differences = (policy: Policy): ReadonlyArray<PolicyDifference> => {
   const known = computed.get(policy)
   if (known !== undefined) return known

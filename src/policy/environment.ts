@@ -91,7 +91,7 @@ export interface Environment {
   readonly byName: ReadonlyMap<string, Input>
   /** All others, by the name as the variable contains it. */
   readonly byVariable: ReadonlyMap<string, Input>
-  /** A variable that sets a limit or a ramp, by the position of the limit in the policies, such as `environment.api.limit`. */
+  /** Maps the position of a limit in the policies, such as `environment.api.limit`, to the variable that sets the limit or its ramp. */
   readonly variables: ReadonlyMap<string, string>
   readonly problems: ReadonlyArray<Problem>
 }

@@ -2,7 +2,7 @@ import * as Result from "effect/Result"
 import { at, type Problem, type Problems } from "../core/fields.ts"
 import { defaults, type Policy } from "./policy.ts"
 
-/** The default cooldown of a policy with a limit, in milliseconds. A short cooldown is safe, because the limit admits few calls after a close. */
+/** A policy with a limit has this default cooldown in milliseconds. A short cooldown is safe: after a close, the limit admits few calls. */
 const cooldownWithLimit = 5_000
 
 /** The policies for which no `cooldown` was given. */

@@ -36,7 +36,7 @@ export interface Called {
   /** The `this` of the function. If it is {@link ownContext}, the function gets a context of its own. */
   readonly self: unknown
   /** The arguments of the function and of the fallback. `undefined` for `run`, whose function gets the context and has no fallback. */
-  readonly args: Array<unknown> | undefined
+  readonly args: ReadonlyArray<unknown> | undefined
   readonly key: string | undefined
   readonly signal: Signal | undefined
 }
@@ -46,9 +46,11 @@ export const ownContext: unique symbol = Symbol()
 export const invoke = (
   fn: AnyFunction,
   self: unknown,
-  args: Array<unknown> | undefined,
+  args: ReadonlyArray<unknown> | undefined,
   context: OwnContext
-): unknown => (args === undefined ? fn(context) : fn.apply(self === ownContext ? context : self, args))
+): unknown =>
+  // `apply` does not change the array, but its type does not accept a readonly array.
+  args === undefined ? fn(context) : fn.apply(self === ownContext ? context : self, args as Array<unknown>)
 
 /**
  * Waits for the result of a function. A native promise, which every `async` function returns, is used directly; any other value is

@@ -73,7 +73,7 @@ export const callDirectly = (
   signal: Signal | undefined,
   fn: AnyFunction,
   self: unknown,
-  args: Array<unknown> | undefined
+  args: ReadonlyArray<unknown> | undefined
 ): Promise<unknown> | undefined => {
   const { registry } = circuits
   const { delay, subject } = direct

@@ -148,7 +148,7 @@ export class StoreUnavailableError extends BreakerError {
 }
 
 /**
- * The options are invalid, and the message names each of them; or a package that an option needs cannot be loaded.
+ * The options are invalid, or an option needs a package that cannot be loaded. The message names each invalid option.
  *
  * @category errors
  */

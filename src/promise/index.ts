@@ -253,7 +253,7 @@ export const createManager = (options: ManagerOptions = {}): Manager =>
   asConfigurationError(() => new PlainManager(decodeOptions("createManager", managerFields, options))) as Manager
 
 /**
- * Configures the protection of a function, and the name and the store of its circuits.
+ * Configures how a breaker protects a function. Also sets the name and the store of the circuits.
  *
  * @category options
  */
@@ -280,7 +280,7 @@ export const createBreaker = <Args extends ReadonlyArray<unknown>, A>(
 ): Breaker<Args, A> & Owner => {
   const [manager, breaker] = aloneWith("createBreaker", fn, options)
   // `PlainBreaker` does not keep the types of `fn`.
-  return owned(breaker, manager) as unknown as Breaker<Args, A> & Owner
+  return owned(breaker, manager) as Breaker<Args, A> & Owner
 }
 
 const owned = (breaker: PlainBreaker, { exportAll, importAll, ready, shutdown }: PlainManager) =>
@@ -350,7 +350,7 @@ export const protect = (options?: MethodOptions) => {
         ? alone("protect", method, { name, ...others })[1]
         : asConfigurationError(() => manager.add("protect", name, method, others))
     // `PlainBreaker` does not keep the type of `method`.
-    return wrapped(breaker) as unknown as F
+    return wrapped(breaker) as F
   }
 }
 

@@ -79,11 +79,12 @@ export class PlainBreaker {
     this.name = checked.name
   }
 
-  readonly execute = (...args: Array<unknown>): Promise<unknown> => this.call(noOptions, this.fn, ownContext, args)
+  readonly execute = (...args: ReadonlyArray<unknown>): Promise<unknown> =>
+    this.call(noOptions, this.fn, ownContext, args)
 
   readonly with = (options: CallOptions) => {
     const checked = asConfigurationError(() => decodeOptions("with", callFields, options))
-    return { execute: (...args: Array<unknown>) => this.call(checked, this.fn, ownContext, args) }
+    return { execute: (...args: ReadonlyArray<unknown>) => this.call(checked, this.fn, ownContext, args) }
   }
 
   readonly run = async <B>(
@@ -94,7 +95,7 @@ export class PlainBreaker {
   }
 
   /** Calls the function with `self` as its `this`. */
-  bound(self: unknown, args: Array<unknown>): Promise<unknown> {
+  bound(self: unknown, args: ReadonlyArray<unknown>): Promise<unknown> {
     return this.call(noOptions, this.fn, self, args)
   }
 
@@ -103,7 +104,7 @@ export class PlainBreaker {
     { key, signal }: CallOptions,
     fn: AnyFunction,
     self: unknown,
-    args: Array<unknown> | undefined
+    args: ReadonlyArray<unknown> | undefined
   ): Promise<unknown> {
     const { checked, home } = this
     try {

@@ -27,7 +27,7 @@ export const trip: {
     predicate: (seen: Seen) => boolean,
     options?: { readonly over?: number | string }
   ) => Trip
-  // The `Trip` of this module has no fields, because its types do not refer to types of Effect.
+  // This module's `Trip` has no fields, because this module's types must not refer to types of Effect.
 } = Trips as never
 
 /**

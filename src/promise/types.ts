@@ -107,8 +107,8 @@ export interface Policy {
   readonly ramp?: Time | undefined
   /**
    * Limits the calls in flight, and adapts the limit to the load that the dependency can handle. Calls in excess of the limit are rejected
-   * with the reason `Limited`. The limit begins after evidence of overload: timeouts, status 429, 503 or 529, or lateness. After a close, the
-   * limit begins with `probes`. `true` has the defaults of both fields. Default: `false`.
+   * with the reason `Limited`. The limit begins after evidence of overload: timeouts, status 429, 503 or 529, or lateness. After a close,
+   * the limit begins with `probes`. `true` uses the defaults of both fields. Default: `false`.
    *
    * - `objective`: a success that takes longer counts as late. Default: 5 times the usual duration, and lateness alone begins no limit.
    * - `max`: at most this many calls in flight at any time. Default: no fixed bound.

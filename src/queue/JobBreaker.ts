@@ -77,7 +77,7 @@ export interface HandBackOptions<out A, out E = never, out R = never> extends De
   readonly release: (delay: Duration.Duration, rejection: CircuitOpen) => Effect.Effect<A, E, R>
 }
 
-/** Computes the delay of a returned job. `times` is the number of earlier returns, if known. Each earlier return doubles the delay. */
+/** Computes the delay of a returned job. `times` counts earlier returns, if known. Each earlier return doubles the delay. */
 type DelayOf = (rejection: CircuitOpen, times?: number) => Effect.Effect<Duration.Duration>
 
 const delaying = (operation: string, delays: Decoded<typeof boundsFields>): DelayOf => {
@@ -232,9 +232,9 @@ const nextId = (id: string): { readonly id: string; readonly times: number } => 
 }
 
 /**
- * Takes jobs of different circuits: only a claimed job has a known circuit. A worker offers a rejected job again with a delay, and completes
- * the claimed copy, so that other jobs can run. If the job has already failed, or the offer fails, the worker gives the job back unchanged,
- * and the job keeps its attempts.
+ * Takes jobs of different circuits. A worker must claim a job before it knows the job's circuit. A worker offers a rejected job again with
+ * a delay, and completes the claimed copy, so that other jobs can run. If the job has already failed, or the offer fails, the worker gives
+ * the job back unchanged, and the job keeps its attempts.
  */
 const takeKeyed = (queue: Queue, { delayOf, f, of }: Taking, keyOf: (job: unknown) => unknown): AnyEffect => {
   const offerAgain = (value: unknown, id: string, open: CircuitOpen): AnyEffect => {
@@ -289,10 +289,10 @@ const givenBackMillis = 1_000
  * - With one circuit for all jobs, workers take no job while it is open. After the circuit closes, workers continue in waves, the oldest
  *   first: 4 workers at once, then 8, 16 and so on, every 100 milliseconds. If the circuit opens after a worker has claimed a job, or
  *   another circuit inside the job rejects a call, the worker gives the job back unchanged.
- * - With a `key` that is a function of the job, jobs of other circuits continue. If the circuit rejects a job at its first attempt,
- *   the worker offers the job again with a delay, and completes the claimed copy. The new id ends with the number of offers (`~1`), and the
- *   delay doubles each time, up to `maxDelay`. A job that has already failed keeps its attempts: the worker gives it back unchanged. A `key`
- *   that throws or returns no string is a defect, and costs the job an attempt.
+ * - With a `key` that is a function of the job, jobs of other circuits continue. If the circuit rejects a job at its first attempt, the
+ *   worker offers the job again with a delay, and completes the claimed copy. The new id ends with the number of offers (`~1`), and the
+ *   delay doubles each time, up to `maxDelay`. A job that has already failed keeps its attempts: the worker gives it back unchanged. If
+ *   `key` throws or does not return a string, the job fails with a defect and loses an attempt.
  *
  * It runs one job, and fails if the job fails. For a worker, use `Effect.retry(Effect.forever(take), Schedule.spaced("1 second"))`.
  *

@@ -1,6 +1,6 @@
 /**
- * A pool of members, each with its own circuit. Members may be interchangeable, such as replicas, regions or providers: {@link call}
- * chooses a member whose circuit lets the call through. Or they may differ: {@link callMember} calls a member by its name.
+ * A pool of members, each with its own circuit. If members are interchangeable, such as replicas, regions or providers, use {@link call}:
+ * it chooses a member with a circuit that lets the call through. If members differ, use {@link callMember}: it calls a member by its name.
  *
  * ```ts
  * import { Effect } from "effect"
@@ -98,8 +98,8 @@ export interface Options<out Members, in out Name extends string = string> {
 const TypeId: unique symbol = Symbol.for("effect-fuse/CircuitPool")
 
 /**
- * A pool of members, each with its own circuit. `A` is the type of the values that calls receive. `ByName` maps the names that can be
- * called to the types of their values.
+ * A pool of members, each with its own circuit. `A` is the type of the values that calls receive. `ByName` maps each member name to the
+ * type of its value.
  *
  * @category models
  */
@@ -248,8 +248,8 @@ const discoverFields = {
 /**
  * Calls one member, under that member's circuit. The call may be the probe of a member whose cooldown is over.
  *
- * If no circuit lets calls through, the call fails with the `CircuitOpen` of the circuit with the shortest wait. A failed call is not
- * repeated with another member: add a retry for that.
+ * If no circuit lets calls through, the call fails with the `CircuitOpen` of the circuit with the shortest wait. The pool does not repeat a
+ * failed call with another member. To repeat failed calls, add a retry.
  *
  * @category combinators
  */
@@ -366,7 +366,7 @@ export interface MemberInspection {
   readonly latency: Duration.Duration | undefined
   /**
    * How much longer the pool leaves the member out because it is much slower than the others; `undefined` if it is not left out. Zero means
-   * that the next call may try it. While too few other circuits let calls through, the pool calls even members that it leaves out.
+   * that the next call may try it. If too few other circuits let calls through, the pool also calls members that it has left out.
    */
   readonly leftOut: Duration.Duration | undefined
   readonly circuit: Inspection

@@ -32,14 +32,14 @@ import { deadlineOf, isDeadlineExceeded as isExceeded } from "../shapes/currentD
 import { leftOf, until } from "./deadlines.ts"
 
 /**
- * Whether an error is the `TimeoutError` of a deadline, and not of the call's own timeout. The message of the error says how much time the
- * call had.
+ * Whether an error is the `TimeoutError` of a deadline, and not of the call's own timeout. The error's message says how much time the call
+ * had.
  *
  * @category guards
  */
 export const isDeadlineExceeded = (error: unknown): error is Cause.TimeoutError => isExceeded(error)
 
-/** Negative if the time is already over. */
+/** If the time is over, the value is negative. */
 const computedMillis = field(
   expectedDuration.any,
   millisWhere(() => true)
@@ -47,11 +47,11 @@ const computedMillis = field(
 
 /**
  * Sets a deadline for an effect and all calls inside it. At the deadline, the effect is interrupted and fails with Effect's `TimeoutError`.
- * If deadlines are nested, the earliest applies.
+ * If deadlines are nested, the earliest deadline applies.
  *
- * The duration may be computed, for example from the time when a job was enqueued. If it is zero or negative, the effect does not run, and
- * fails at once. An infinite duration, such as that of {@link remaining}, sets no deadline. Throws a `RangeError` if the value is not a
- * duration.
+ * A program may compute the duration, for example from the time when a job entered its queue. If the duration is zero or negative, the
+ * effect fails at once and does not run. An infinite duration sets no deadline. {@link remaining} may return an infinite duration. Throws a
+ * `RangeError` if the value is not a duration.
  *
  * @category combinators
  */
@@ -73,8 +73,8 @@ export const remaining: Effect.Effect<Duration.Duration> = Effect.withFiber((fib
 })
 
 /**
- * The number of the current attempt of a call: 1 for the first attempt. It counts retries inside {@link within}, and retries of callers in
- * other processes that send the attempt.
+ * Reads the number of a call's current attempt. The first attempt has the number 1. The number counts retries inside {@link within}. If
+ * callers in other processes send their attempt, the number also counts their retries.
  *
  * @category getters
  */

@@ -67,8 +67,8 @@ import { earning, guardEarning, mayRepeat, medianOf, retryField, retryFields, re
 import { bulkheadField, bulkheadFields, hasSlots, TypeId, toSlots } from "./slots.ts"
 
 /**
- * A policy, or a combination of policies. It is a function of an effect: it keeps the effect's result and errors, and adds those of its
- * parts. `parts` has the names of the parts, the innermost first.
+ * A policy, or a combination of policies. A policy is a function from an effect to an effect. The policy keeps the effect's result and
+ * errors, and adds the results and errors of its parts. `parts` lists the names of the parts. The innermost part comes first.
  *
  * - `E`: the errors that it adds.
  * - `R`: the services that it needs.
@@ -245,8 +245,8 @@ export type Percentile = `p${number}`
  */
 export interface HedgeOptions {
   /**
-   * The time after which a second copy of the call starts: a duration, or a percentile of the durations of the calls so far. With `p95`,
-   * about 5 % of the calls are copied, whether the dependency usually takes 5 milliseconds or 5 seconds.
+   * The hedge starts a second copy of the call after this time. The time is a duration, or a percentile of all earlier calls. With `p95`,
+   * the hedge copies about 5 % of the calls, for fast and for slow dependencies.
    */
   readonly after: Duration.Input | Percentile
   /** The shortest delay that a percentile may give. Default: 10 milliseconds. */
@@ -272,8 +272,8 @@ export interface HedgeOptions {
  * It helps against slow calls, not against errors. A failed copy is not repeated, and its failure becomes the result only if no other copy
  * is running. Use it only for calls that may be made twice.
  *
- * Create one hedge as a constant, and use it only for similar calls: a hedge with a percentile measures the durations of all its calls. For
- * an interrupted copy, it counts the time until the interruption.
+ * Create one hedge as a constant, and use it only for similar calls: a hedge with a percentile measures the durations of all its calls. If
+ * a copy is interrupted, the hedge measures the time until the interruption.
  *
  * @category policies
  */

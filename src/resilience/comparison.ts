@@ -6,8 +6,9 @@
  * soon receives fewer calls. A failed call counts as the wait that the dependency asked for, or as ten times the median latency of the pool.
  * Otherwise, fast failures would attract calls. An interrupted call only gives a minimum duration, so it never lowers the latency.
  *
- * Fading: a member without calls would keep its last latency forever. Therefore its score fades with the time (10 seconds) or with the calls
- * of the pool (200), whichever is slower. So the pool sometimes tries a slow member again, with at most about 1 of 200 calls.
+ * Fading: a member without calls would keep its last latency forever. Therefore its score fades with the time (10 seconds) or with the
+ * calls of the pool (200), whichever is slower. So the pool sometimes tries a slow member again. At most about 1 of 200 calls is such a
+ * try.
  *
  * Leaving out: with the score alone, a member that is n times slower would receive about 1 of 2 n^2 calls (5 % for n = 3). Therefore the
  * pool leaves out a member that is much slower than the others. This applies to a member if its latency and more than half of its recent

@@ -8,7 +8,7 @@ import { type CallDeadline, CurrentDeadline, DeadlineExceeded, deadlineOf } from
 
 type AnyFiber = Fiber.Fiber<unknown, unknown>
 
-/** In whole milliseconds, at least 1, so that the text does not have nanoseconds. */
+/** Formats whole milliseconds, at least 1. Otherwise, the text would contain nanoseconds. */
 const text = (millis: number): string => `'${Duration.format(Duration.millis(Math.max(1, Math.round(millis))))}'`
 
 const isOver = "The deadline is over"

@@ -22,7 +22,7 @@ const members = (minimum: 0 | 1) =>
   )
 
 export const membersField = members(1)
-/** The result of a lookup. It may be empty. */
+/** A lookup may return an empty result. */
 export const discoveredField = members(0)
 
 export const weightField = field(

@@ -2,7 +2,6 @@ import * as Effect from "effect/Effect"
 import * as Random from "effect/Random"
 import { type Decoded, optional, positiveMillis, refused, shareOrZero } from "../core/fields.ts"
 
-/** The bounds of a delay, and its random extension. */
 export const boundsFields = {
   minDelay: optional(positiveMillis),
   maxDelay: optional(positiveMillis),

@@ -128,14 +128,14 @@ class UsualDelay implements HedgeDelay {
   }
 
   ended(millis: number, how: "Success" | "Interrupted", delay: number | undefined): void {
-    // The duration of a copy that was interrupted before the delay is unknown. After the delay, it is above the percentile.
+    // If a copy is interrupted before the delay, its duration is unknown. After the delay, its duration is above the percentile.
     if (how === "Success" || millis >= (delay ?? this.max ?? Infinity)) this.usual.record(millis)
   }
 }
 
 // ---- The race -------------------------------------------------------------------------------------------------------
 
-/** How a copy ended. `undefined` for a failure: it may be much faster than an answer, so its duration does not count. */
+/** Returns how a copy ended, or `undefined` for a failure. A failure may be much faster than an answer, so its duration does not count. */
 const howOf = (exit: Exit.Exit<unknown, unknown>): "Success" | "Interrupted" | undefined => {
   if (exit._tag === "Success") return "Success"
   return Cause.hasInterruptsOnly(exit.cause) ? "Interrupted" : undefined

@@ -61,7 +61,7 @@ export class PoolState {
   copiesOf(caller: Caller, context: Context.Context<never>): Copies | undefined {
     if (caller === this.alone) return undefined
     const copies = Context.get(context, CurrentCopies)
-    // A call inside another call always has a new caller, so caching that caller would not help.
+    // A call inside another call always has a new caller, so a cache of that caller would not help.
     if (copies === undefined && caller.inside === undefined) this.alone = caller
     return copies
   }

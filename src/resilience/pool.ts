@@ -65,7 +65,7 @@ class PoolCall {
   declare private readonly copies: Copies | undefined
   /** When the call began, or was last rejected. */
   declare private now: number
-  /** The members whose circuits have rejected this call; `undefined` before the first rejection. */
+  /** The circuits of these members have rejected this call. `undefined` before the first rejection. */
   declare private tried: Array<Member> | undefined
   // The state of the call to `member`. If that call has begun, the pool does not call another member.
   declare private member: Member

@@ -131,8 +131,8 @@ export const earning = <A, E, R>(of: BudgetOf, self: Effect.Effect<A, E, R>): Ef
   )
 
 /**
- * {@link guard} for a call whose retries use the budget of its own circuit: it also adds the success of the call to the budget. This costs less
- * than `earning` around the retry. The counts are equal, because a call with retries succeeds at most once.
+ * Use this instead of {@link guard} if the retries of a call use the budget of the call's circuit. This also adds the success of the call
+ * to the budget, and costs less than `earning` around the retry. The counts are equal, because a call with retries succeeds at most once.
  */
 export const guardEarning = (self: AnyEffect, of: Subject): AnyEffect =>
   Effect.withFiber((fiber) => {

@@ -27,7 +27,6 @@ export class Slots {
     const run = this.semaphore.withPermit(self)
     return Effect.withFiber((fiber) => {
       let entered = false
-      /** The call of a circuit that waits for a slot. */
       let waiting: Enclosing | undefined
       // The finalizer is registered first, so that an interruption between the two cannot leak a slot.
       return Effect.onExitPrimitive(

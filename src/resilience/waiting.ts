@@ -51,7 +51,10 @@ const lineFor = (registry: BreakerStore["Service"], open: Rejecting): Line | und
   return lineAt(registry, circuit)
 }
 
-/** The line of a circuit. With a flag for `enabled`, there is no line: the flag can let calls through in any state, and only calls evaluate it. */
+/**
+ * Finds the line of a circuit. If `enabled` is a flag, there is no line: only calls evaluate the flag, and it may let calls through in any
+ * state.
+ */
 const lineAt = (registry: BreakerStore["Service"], circuit: LiveCircuit): Line | undefined =>
   typeof circuit.policy.enabled === "boolean"
     ? lineOf(registry, circuit, (registry, { group, key }) => closes(registry, group.name, key))
@@ -78,8 +81,8 @@ export const isKnown = ({ circuit, key }: Rejecting): Effect.Effect<boolean> =>
 
 /**
  * Waits for a turn in the line of a circuit even if the circuit lets calls through now, so that callers that return at the same time
- * continue in waves. Returns at once if the circuit rejects calls for longer than `patience` lasts, or if there is no such circuit. With
- * `wasKnown`, makes the circuit, because after a restart the store does not have it yet.
+ * continue in waves. Returns at once if the circuit rejects calls for longer than `patience` lasts, or if the circuit does not exist. After
+ * a restart, the store does not have the circuit yet. With `wasKnown`, this effect creates the circuit.
  */
 export const inTurn = (
   { circuit: name, key, wasKnown = false }: Rejecting & { readonly wasKnown?: boolean | undefined },

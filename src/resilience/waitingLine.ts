@@ -11,7 +11,7 @@ const firstWave = 4
 /** The time between two waves. */
 const betweenWavesMillis = 100
 
-/** The shortest wait of a caller. While all probes of a circuit are in flight, the circuit may ask for a wait of 0. */
+/** A caller waits at least this long. While all probes of a circuit are in flight, the circuit may ask for a wait of 0. */
 export const shortestWaitMillis = 50
 
 /** While a limit admits no calls, the line checks its circuit at least this often, because a reset or a reload may change the limit. */

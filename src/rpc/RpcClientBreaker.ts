@@ -74,14 +74,14 @@ export type CallOf<Rpcs extends Rpc.Any> = Rpcs extends Rpc.Any
   : never
 
 /**
- * All typed errors of the procedures, including errors of streams and of middleware.
+ * Contains all typed errors of the procedures, of their streams and of their middleware.
  *
  * @category models
  */
 export type ErrorOf<Rpcs extends Rpc.Any> = Rpcs extends Rpc.Any ? Rpc.ErrorExit<Rpcs> : never
 
 /**
- * The type of the client `C` with an additional error `E` for its calls.
+ * Adds the error `E` to the calls of the client type `C`.
  *
  * @category models
  */
@@ -134,7 +134,7 @@ export interface Options<Rpcs extends Rpc.Any> {
 export interface StandardOptions<Rpcs extends Rpc.Any> extends Options<Rpcs> {
   /** The timeout of each attempt. It does not limit streams. `false` disables it. Default: 10 seconds. */
   readonly timeout?: Duration.Input | false | undefined
-  /** The names of the procedures that may be called twice. Only these procedures are retried. Default: an empty list. */
+  /** The client may call these procedures twice. The breaker retries only these procedures. Default: an empty list. */
   readonly idempotent?: ReadonlyArray<Rpcs["_tag"]> | undefined
   /**
    * The maximum number of retries, or the options of `Resilience.retry`. `false` disables retries. Default: 2 retries with a backoff,
@@ -144,8 +144,9 @@ export interface StandardOptions<Rpcs extends Rpc.Any> extends Options<Rpcs> {
    */
   readonly retry?: number | RetryOptions | false | undefined
   /**
-   * Whether to send headers with calls: the attempt (`x-envoy-attempt-count`) and, inside `Deadline.within`, the remaining time in
-   * milliseconds (`x-envoy-expected-rq-timeout-ms`). Default: `false`, so that external servers do not receive them.
+   * Whether the client sends headers with calls. `x-envoy-attempt-count` contains the attempt. Inside `Deadline.within`,
+   * `x-envoy-expected-rq-timeout-ms` contains the remaining time in milliseconds. Default: `false`, so that external servers do not receive
+   * them.
    */
   readonly deadline?: boolean | undefined
 }
@@ -197,8 +198,8 @@ const protection = (
  * their errors, and can also fail with `CircuitOpen`. They use the store and the policies that were provided when the client was made,
  * unless the caller provides others.
  *
- * A stream is one call, from its first pull until it ends. {@link classify} reads the error of a failed stream. A consumer that stops early
- * is not a Failure. If the stream is a probe, its first element closes the circuit.
+ * A stream is one call, from its first pull until it ends. {@link classify} reads the error of a failed stream. If a consumer stops early,
+ * the circuit does not count a Failure. If the stream is a probe, its first element closes the circuit.
  *
  * Throws a `RangeError` that names the invalid option.
  *

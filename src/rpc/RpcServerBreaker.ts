@@ -79,7 +79,7 @@ export class Middleware extends RpcMiddleware.Service<Middleware>()("effect-fuse
 // ---- Options --------------------------------------------------------------------------------------------------------
 
 /**
- * Limits the deadline that a call may have.
+ * Limits the deadline of a call.
  *
  * @category options
  */
@@ -105,7 +105,7 @@ export interface Options {
 }
 
 /**
- * A call that the server has received.
+ * A call on the server.
  *
  * @category models
  */
@@ -229,7 +229,7 @@ const guarding = (
       : guard(handler, subjectOf({ procedure: rpc._tag, payload, headers }))
 }
 
-/** Answers with {@link ServiceUnavailable} if a call was rejected, or if a deadline has ended it. */
+/** Answers with {@link ServiceUnavailable} if a circuit or a bulkhead rejected the call, or if a deadline ended the call. */
 const answering = (deadline: Decoded<typeof ownFields>["deadline"], around: Around): Around => {
   const isDeclared = declaring()
   const answered = (handler: AnyEffect, { rpc }: Received, hasGivenUp: () => boolean) =>

@@ -11,11 +11,11 @@ import { forbidsRetry, isServiceUnavailable, type ServiceUnavailable } from "./u
 
 const plainFailure = Outcome.failure()
 
-/** The error corresponds to the HTTP status 503 or 504. The circuit itself reads the `retryAfter` of the error. */
+/** The error corresponds to the HTTP status 503 or 504. The circuit reads the error's `retryAfter`. */
 const ofUnavailable = ({ reason }: ServiceUnavailable): Outcome.Outcome =>
   Outcome.failure({ detail: `ServiceUnavailable (${reason})`, overload: reason !== "DeadlineExceeded" })
 
-/** Classifies the error of an `HttpClient` as `HttpClientBreaker` does. The circuit itself reads the `Retry-After` of such an error. */
+/** Classifies the error of an `HttpClient` as `HttpClientBreaker` does. The circuit reads the error's `Retry-After`. */
 const ofTransport = ({ reason }: RpcClientError): Outcome.Outcome => {
   if (reason._tag !== "HttpError" || !isRecord(reason.cause)) return plainFailure
   // The cause is a reason of `HttpClient`, but its type is `unknown`. For a foreign cause, the default outcome is a Failure.

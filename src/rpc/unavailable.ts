@@ -54,13 +54,13 @@ export const isServiceUnavailable = (value: unknown): value is ServiceUnavailabl
 /** Whether the server says that a retry would not help. */
 export const forbidsRetry = (error: unknown): boolean => isServiceUnavailable(error) && !error.retryable
 
-/** The errors for which the middleware answers {@link ServiceUnavailable}. */
+/** The middleware turns each of these errors into {@link ServiceUnavailable}. */
 export type ServerRejection = CircuitOpen | BulkheadFull | ServiceUnavailable
 
 export const isRejected = (value: unknown): value is ServerRejection =>
   isCircuitOpen(value) || isBulkheadFull(value) || isServiceUnavailable(value)
 
-/** The answer to a rejected call. `gaveUp` says whether a retry in the server has given up. */
+/** Creates the answer to a rejected call. `gaveUp` says whether a retry in the server has given up. */
 export const unavailable = (rejected: ServerRejection, gaveUp: boolean): ServiceUnavailable => {
   const retryable = !gaveUp
   if (isServiceUnavailable(rejected)) {

@@ -42,8 +42,8 @@ export const isDeadlineExceeded = (error: unknown): error is DeadlineExceeded =>
   Cause.isTimeoutError(error) && ExceededId in error
 
 /**
- * Whether a deadline ended an effect: the error of the deadline is the only error in its cause. It may be a defect, because a handler whose
- * type allows no `TimeoutError` uses `Effect.orDie`.
+ * Whether a deadline ended an effect: the error of the deadline is the only error in its cause. The error may be a defect: if a handler's
+ * type does not allow `TimeoutError`, the handler uses `Effect.orDie`.
  */
 export const endedAtDeadline = ({ reasons }: Cause.Cause<unknown>): boolean => {
   const errors = reasons.filter((reason) => reason._tag !== "Interrupt")

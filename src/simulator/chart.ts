@@ -59,7 +59,7 @@ export interface Row {
   /** Calls per second that the server could answer, in each bucket. */
   readonly possible?: ReadonlyArray<number> | undefined
   /**
-   * The areas of the strip below the bars. `from` and `until` are in milliseconds. `share` is the height of an area, and `above` is its
+   * The strip below the bars has these areas. `from` and `until` are in milliseconds. `share` is the height of an area, and `above` is its
    * distance from the top. Both are from 0 to 1, and the strip has the height 1.
    */
   readonly strip: ReadonlyArray<{
@@ -225,7 +225,7 @@ const shown = ({ rows, shaded }: Chart): ReadonlyArray<ChartKind> => {
   return (Object.keys(kinds) as Array<ChartKind>).filter((kind) => found.has(kind))
 }
 
-/** The approximate width of a character, in pixels: first in a text, then in a name. */
+/** A character has about this width in pixels. `namePixels` is for names. */
 const pixels = 6.3
 const namePixels = 8.6
 

@@ -31,8 +31,8 @@ export interface PlayReport {
    */
   readonly recovery: number | undefined
   /**
-   * Jain's index of the answered calls of each process. 1: all processes got the same number of answers. 1 divided by the number of
-   * processes: one process got all answers.
+   * Jain's index compares how many answers each process got. If all processes got equally many answers, the index is 1. If one of n
+   * processes got all answers, the index is 1 / n.
    */
   readonly fairness: number
   /** What happened in each second. */
@@ -57,7 +57,7 @@ export const isNear = (seconds: ReadonlyArray<PlayedSecond>, share: number): boo
   return answered(seconds) >= share * could - 2 * Math.sqrt(could)
 }
 
-/** The time until the server has recovered: it then answers 95 % of the possible calls for 3 seconds, and 90 % for 10 seconds. */
+/** Finds when the server has recovered. A recovered server answers 95 % of the possible calls for 3 seconds, and 90 % for 10 seconds. */
 const recovered = (seconds: ReadonlyArray<PlayedSecond>): number => {
   for (let i = 0; i + 3 <= seconds.length; i++) {
     if (isNear(seconds.slice(i, i + 3), 0.95) && isNear(seconds.slice(i, i + 10), 0.9)) return i * 1_000

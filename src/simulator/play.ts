@@ -81,7 +81,7 @@ const playOne = (
     const { ends, endOf } = schedule(calls, timeout)
     let next = 0
     /**
-     * Ends the calls that are over at `time`. Calls from the index `before` on are not admitted yet, so they do not end: a call with the
+     * Ends the calls that are over at `time`. Calls from the index `before` on have not started, so this does not end them. A call with the
      * duration 0 must not end before its start.
      */
     const endUntil = (time: number, before: number): void => {

@@ -66,7 +66,10 @@ export interface SimulatedServer {
   readonly workers: number
   /** How long a worker needs for a call, on average. */
   readonly service: Duration.Input
-  /** How much `service` varies: the sigma of a log-normal distribution. Default: 0.5. Then 5 of 100 calls take twice the average or longer. */
+  /**
+   * How much `service` varies: the sigma of a log-normal distribution. Default: 0.5. With 0.5, 5 of 100 calls take twice the average or
+   * longer.
+   */
   readonly spread?: number | undefined
   /** The length of the queue of each replica. Further calls get the status 503. Default: unbounded. */
   readonly queue?: number | undefined
@@ -102,7 +105,7 @@ export interface Callers {
   readonly backoff?: Duration.Input | undefined
   /** After this time without an answer, a caller sends the call once more and takes the first answer. Default: never. */
   readonly hedge?: Duration.Input | undefined
-  /** Periods with another rate: `rate` multiplied by `times`. With two factors, the rate changes evenly from the first to the second. */
+  /** In these periods, the rate is `rate` multiplied by `times`. With two factors, the rate changes evenly from the first to the second. */
   readonly changes?:
     | ReadonlyArray<{
         readonly at: Duration.Input
@@ -113,18 +116,21 @@ export interface Callers {
 }
 
 /**
- * The protection of the calls in each process. Without fields, calls have no protection.
+ * Protects the calls in each process. Without fields, nothing protects the calls.
  *
  * @category options
  */
 export interface Protection {
   /** A breaker with this policy; `{}` for the defaults. Default: no breaker. */
   readonly policy?: BreakerPolicy.Input | undefined
-  /** `replica`: a circuit for each replica instead of one circuit for the server. With `choose`, each replica always has its own circuit. */
+  /**
+   * With `replica`, each replica has its own circuit. Otherwise, the server has one circuit. With `choose`, each replica always has its own
+   * circuit.
+   */
   readonly circuits?: "name" | "replica" | undefined
   /** How a `CircuitPool` of the replicas chooses the replica of each call. Not for shards. Default: no pool. */
   readonly choose?: CircuitPool.Options<object>["choose"]
-  /** The number of concurrent calls that a bulkhead in each process admits. Default: no bulkhead. */
+  /** A bulkhead in each process admits this many concurrent calls. Default: no bulkhead. */
   readonly bulkhead?: number | undefined
 }
 

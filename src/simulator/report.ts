@@ -3,7 +3,7 @@ import { passesAll } from "../shapes/states.ts"
 import type { Fate, Played, PlayedMove } from "./play.ts"
 import type { TracedCall, TracedOutage } from "./trace.ts"
 
-/** The reaction of the circuit to an outage. Times are milliseconds. `undefined`: the circuit did not open or close. */
+/** How the circuit reacts to an outage. Times are in milliseconds. `undefined` means that the circuit did not open or close. */
 export interface OutageView extends TracedOutage {
   /** From the start of the outage until the circuit opened. */
   readonly timeToOpen: number | undefined

@@ -32,7 +32,7 @@ const service = (workers * second) / (headroom * rate)
 const callers: Callers = { rate, processes }
 const server: SimulatedServer = { workers, service }
 const during = { at: 20 * second, for: 60 * second }
-/** The share of the workers with which the server can answer `share` of the calls. */
+/** With this share of its workers, the server can answer `share` of the calls. */
 const left = (share: number): number => share / headroom
 
 /** The right size of a bulkhead: twice the workers per process. A bulkhead of 50 is a typical guess. */

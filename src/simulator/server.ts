@@ -12,7 +12,7 @@ export interface ServerFault {
   readonly until: number
   /** The replicas with this fault; `undefined` for all. */
   readonly replicas: ReadonlyArray<number> | undefined
-  /** The share of workers that still work: at the start and at the end of the fault. */
+  /** This share of the workers works at the start, and at the end of the fault. */
   readonly capacity: readonly [start: number, end: number]
   readonly speed: number
   readonly latency: number
@@ -48,7 +48,7 @@ export interface Job {
 /** How long the workers of all replicas have worked, in milliseconds. */
 export interface Work {
   done: number
-  /** The part of `done` that was for callers that had given up. */
+  /** `done` includes this work for callers that had given up. */
   wasted: number
 }
 
@@ -212,7 +212,7 @@ export class Replica {
     return service * Math.exp(spread * normal - (spread * spread) / 2)
   }
 
-  /** When work that begins at `start` ends. Workers pause while the replica is frozen. */
+  /** Returns when work ends that begins at `start`. Workers pause while the replica is frozen. */
   private endOf(start: number, millis: number): number {
     let end = start + millis
     for (const fault of this.faults) {

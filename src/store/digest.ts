@@ -53,7 +53,7 @@ export interface Digest {
   /** The length of the period, in milliseconds. */
   readonly millis: number
   readonly names: ReadonlyArray<NameDigest>
-  /** Names without counts, for lack of room. */
+  /** The digest has no room for the counts of these names. */
   readonly others: ReadonlyArray<string>
   /** How many more names there are. */
   readonly leftOut: number
@@ -129,7 +129,7 @@ const entry = (one: NameDigest, withKeys: boolean, about: NameDetails | undefine
 
 /**
  * The text of a digest: at most `limits.digest` printable ASCII characters. If there is not enough room, only the most important names have
- * counts, and further names have no counts. The digest leaves out the remaining names, and has only their number.
+ * counts, and further names have no counts. The digest leaves out the remaining names, and contains only their number.
  */
 export const encode = (millis: number, names: ReadonlyArray<NameDigest>): string => {
   const rest = new Set(names)
@@ -170,7 +170,7 @@ export const encode = (millis: number, names: ReadonlyArray<NameDigest>): string
     shown.push(text)
     length += text.length + 1
   }
-  // Details have the lowest priority: they use the remaining room.
+  // Details come last, and use the remaining room.
   for (const one of counted) {
     if (one.of.about === undefined) continue
     const text = entry(one.of, one.withKeys, one.of.about)

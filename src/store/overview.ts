@@ -77,7 +77,7 @@ export interface Overview {
   readonly digests: number
   /** How many sent a digest that this version cannot read. Their names and counts are missing. */
   readonly unreadable: number
-  /** How many names did not fit into a digest: the largest number among the digests. 0 if all names are known. */
+  /** How many names did not fit into the digest that leaves out most names. If all names are known, the number is 0. */
   readonly leftOut: number
   /** The circuits that are not healthy, sorted by name and key. */
   readonly circuits: ReadonlyArray<Known | Unreadable>

@@ -102,7 +102,7 @@ export const cases = (
       name,
       test: open(make, patience).pipe(
         Effect.flatMap(test),
-        // An answer without its fields.
+        // The store returned an answer without its fields.
         Effect.catchDefect((defect) =>
           Effect.fail({ expected: "answers with all fields of the contract", actual: Cause.pretty(Cause.die(defect)) })
         ),

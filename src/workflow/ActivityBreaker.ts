@@ -1,6 +1,6 @@
 /**
- * Circuit breakers for the activities of a workflow. While the circuit is open, the workflow is suspended. The wait does not count as an
- * attempt of the activity.
+ * Circuit breakers for the activities of a workflow. While the circuit is open, the workflow is suspended. The activity does not use an
+ * attempt for the wait.
  *
  * ```ts
  * import { Effect, Layer, Schema } from "effect"
@@ -60,20 +60,22 @@ import { CircuitOpen } from "../shapes/CircuitOpen.ts"
  */
 export interface Waits {
   /**
-   * The maximum total wait of one attempt, including waits in memory. If the next wait would exceed this limit, or if the circuit stays
-   * open for longer, the attempt fails with `CircuitOpen` at once. Default: no limit.
+   * One attempt waits at most this long in total, including waits in memory. If the next wait would exceed this limit, or if the circuit
+   * stays open for longer, the attempt fails with `CircuitOpen` at once. Default: no limit.
    */
   readonly maxWait?: Duration.Input | undefined
   /** The shortest single wait. Default: 1 second, or `maxDelay` if that is shorter. */
   readonly minDelay?: Duration.Input | undefined
-  /** The longest single wait before `jitter`, even if the circuit stays open for longer. Default: 1 hour. */
+  /** Before `jitter`, one wait is at most this long, even if the circuit stays open for longer. Default: 1 hour. */
   readonly maxDelay?: Duration.Input | undefined
-  /** The maximum random extension, as a fraction of the wait from 0 to 1. It spreads the load of many workflows. Default: 0.2. */
+  /**
+   * Each wait gets a random extension of up to this fraction, from 0 to 1. The extension spreads the load of many workflows. Default: 0.2.
+   */
   readonly jitter?: number | undefined
 }
 
 /**
- * Configures the circuit of an activity, and the waits while it is open.
+ * Configures the circuit of an activity, and the waits while the circuit is open.
  *
  * @category options
  */
@@ -83,7 +85,7 @@ const waitFields = { ...boundsFields, maxWait: optional(endlessMillis) } satisfi
 
 const protectFields = { ...subjectFields, ...waitFields } satisfies FieldsOf<Options<never, never>>
 
-// This file does not know the types of the schemas.
+// TypeScript does not know the types of the schemas here.
 type AnyActivity = Activity.Activity<Schema.Top, Schema.Top, unknown>
 
 const activityField = field("an Activity, before Activity.retry and other combinators", (input) =>
@@ -108,10 +110,10 @@ type Waiting = typeof Waiting.Type
 
 const isWaiting = (result: unknown): result is Waiting => Predicate.isTagged(result, Waiting.fields._tag.schema.literal)
 
-/** The longest wait in memory. A stored wait costs the engine more than a workflow that stays in memory for this time. */
+/** A workflow stays in memory for waits of at most this length, because a stored wait would cost the engine more. */
 const inMemoryMillis = 5_000
 
-/** The first wait for a circuit if the rejection has no known end. */
+/** If a rejection has no known end, the first wait has this length. */
 const unknownEndMillis = 60_000
 
 interface Delays {
@@ -185,7 +187,7 @@ const waitingDurably = ({ activity, delays, guarded, returning }: Attempts): Any
       error,
       annotations,
       execute: execute(last)
-      // `AnyEffect` does not name the services that an effect needs.
+      // The type `AnyEffect` does not contain the services that an effect needs.
     }) as Effect.Effect<unknown, unknown, unknown> as AnyEffect
     return Effect.flatMap(tried, (result) => {
       if (!isWaiting(result)) return Effect.succeed(result)
@@ -210,7 +212,7 @@ const waitingDurably = ({ activity, delays, guarded, returning }: Attempts): Any
  * - The attempt fails with `CircuitOpen` if it would wait longer than `maxWait`, or if it was a probe and did not end within
  *   `probeTimeout`. The engine stores this error, and `Activity.retry` may retry it.
  *
- * The circuit ignores an activity whose workflow is interrupted or suspended. Throws a `RangeError` that names the invalid option.
+ * If a workflow is interrupted or suspended, the circuit ignores its activity. Throws a `RangeError` that names the invalid option.
  *
  * @category combinators
  */
@@ -253,8 +255,9 @@ export const protect: {
 )
 
 /**
- * {@link protect} without a circuit around the activity. Use it if the calls inside the activity have circuits: if such a circuit rejects a
- * call, the activity waits durably. After the wait, the whole activity runs again, including its calls before the rejection.
+ * Like {@link protect}, but without a circuit around the activity. Use this function if the calls inside the activity have circuits. If
+ * such a circuit rejects a call, the activity waits durably. After the wait, the whole activity runs again, including its calls before the
+ * rejection.
  *
  * @category combinators
  */

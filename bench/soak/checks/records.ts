@@ -78,7 +78,7 @@ export const counted: Check = {
   })
 }
 
-/** The observer receives a record at most this long after its write. The times in a record are those of the write. */
+/** The observer receives a record at most this long after its write. A record contains the time of its write. */
 const transitMillis = 60
 const transit = (from: number, to: number, history: History): number =>
   meets(storeTrouble(history, "any", 1_000), from, to) ? 1_000 : transitMillis

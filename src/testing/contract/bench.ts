@@ -27,7 +27,7 @@ import {
 /** What a store did, and what it should have done. */
 export class Miss extends Data.TaggedError("Miss")<{ readonly expected: string; readonly actual: string }> {}
 
-/** One requirement of the contract, and an effect that tests it. The effect fails if the store does not meet the requirement. */
+/** One requirement of the contract, and its test. The test is an effect, and fails if the store does not meet the requirement. */
 export interface Trial {
   readonly name: string
   readonly test: (bench: Bench) => Effect.Effect<void, Miss, Scope.Scope>
