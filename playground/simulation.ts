@@ -4,7 +4,7 @@ import type { Input } from "../src/policy/BreakerPolicy.ts"
 import type { Fault, PlayOptions } from "../src/simulator/playOptions.ts"
 import { type Policy, type Settings, usualCooldown, usualPolicy, type World } from "./settings.ts"
 
-/** Writes a duration in its largest whole unit, such as `"2 seconds"` instead of `"2000 millis"`. */
+/** Writes whole seconds in seconds: `"2 seconds"` instead of `"2000 millis"`. */
 export const duration = (millis: number): `${number} millis` | `${number} second` | `${number} seconds` =>
   millis % 1_000 !== 0 ? `${millis} millis` : millis === 1_000 ? "1 second" : `${millis / 1_000} seconds`
 
