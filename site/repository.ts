@@ -48,7 +48,7 @@ const isFolder = (path: string): boolean => existsSync(join(root, path)) && stat
 interface Linked {
   /** Maps a TypeScript file to the pages with links to this file. */
   readonly sources: ReadonlyMap<string, ReadonlyArray<string>>
-  /** Folders without a `README.md`. */
+  /** These folders have no `README.md`. */
   readonly folders: ReadonlyArray<string>
 }
 
