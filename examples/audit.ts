@@ -5,7 +5,7 @@ import { BreakerPolicy, CircuitBreaker, Trip } from "effect-fuse"
 import { AuditTrail } from "effect-fuse/audit"
 import * as SqlStore from "effect-fuse/SqlStore"
 
-// This example has its own tables. You can delete them.
+// Only this example uses these tables. You can delete them.
 const tables = { prefix: "example_breaker" }
 const database = PgClient.layerConfig({ url: Config.Redacted("DATABASE_URL") })
 

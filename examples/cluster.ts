@@ -1,7 +1,7 @@
 /**
  * A cluster of three runners sends mails. Each runner is a process. The runners share messages and circuits in one PostgreSQL database.
- * When the mail server goes down, all runners stop calling it. A runner that takes over the entities of a killed runner does not call it
- * either. Needs DATABASE_URL.
+ * When the mail server goes down, all runners stop calling it. Then a runner is killed. The other runners take over its entities, and do not
+ * call the mail server. Needs DATABASE_URL.
  */
 import { fork } from "node:child_process"
 import { once } from "node:events"
@@ -18,7 +18,7 @@ import * as SqlStore from "effect-fuse/SqlStore"
 
 // ---- The entity -----------------------------------------------------------------------------------------------------
 
-/** An entity for each customer. `CircuitOpen` is a schema, so a rejection reaches the client as it is. */
+/** Each customer has an entity. `CircuitOpen` is a schema, so the client receives a rejection as `CircuitOpen`. */
 const Customer = Entity.make("Customer", [
   Rpc.make("notify", { success: Schema.String, error: Schema.Union([CircuitOpen.CircuitOpen, Schema.String]) })
 ])
@@ -39,17 +39,17 @@ const customers = (runner: string, mailUrl: string) =>
 
 // ---- The cluster ----------------------------------------------------------------------------------------------------
 
-// This example has its own tables. You can delete them.
+// Only this example uses these tables. You can delete them.
 const clusterTables = { prefix: "example_cluster" }
 const circuitTables = { prefix: "example_cluster_breaker" }
 const database = PgClient.layerConfig({ url: Config.Redacted("DATABASE_URL") })
 
-/** A runner has an address. A process without one is only a client: it sends messages to entities, and has none. */
+/** A runner has an address and entities. A client has no address and no entities, and only sends messages. */
 const cluster = <const ClientOnly extends boolean>(clientOnly: ClientOnly, address?: RunnerAddress.RunnerAddress) => {
   const shardingConfig = {
     runnerAddress: Option.fromUndefinedOr(address),
     shardsPerGroup: 30,
-    // These are short, so that the entities of a runner that was killed move within seconds.
+    // With these short times, other runners take over the entities of a killed runner within seconds.
     refreshAssignmentsInterval: "200 millis",
     runnerHealthCheckInterval: "1 second",
     shardLockExpiration: "5 seconds"
@@ -68,7 +68,7 @@ const cluster = <const ClientOnly extends boolean>(clientOnly: ClientOnly, addre
 const runner = (name: string, port: number, mailUrl: string) =>
   customers(name, mailUrl).pipe(
     Layer.provide(cluster(false, RunnerAddress.make("127.0.0.1", port))),
-    // One store for each runner. All entities of the runner share its circuits, and the database shares them between runners.
+    // Each runner has one store. All entities of a runner share its circuits. Runners share circuits through the database.
     Layer.provide(SqlStore.layer({ ...circuitTables, process: name })),
     Layer.provide([database, FetchHttpClient.layer]),
     Layer.provide(BreakerPolicy.layer({ default: { trip: Trip.consecutive(2), cooldown: "20 seconds" } })),
@@ -82,7 +82,7 @@ const demonstration = Effect.gen(function* () {
   const [first] = yield* Effect.forEach(["runner-1", "runner-2", "runner-3"], (name) => startRunner(name, mail.url))
   const customer = yield* Customer.client
 
-  /** Notifies 30 customers. Their entities are spread over all runners. */
+  /** Notifies 30 customers. The cluster spreads the customers over all runners. */
   const notifyAll = Effect.forEach(
     Array.from({ length: 30 }, (_, id) => customer(`customer-${id}`)),
     (one) => Effect.match(one.notify(), { onSuccess: (runner) => `sent by ${runner}`, onFailure: ended })
@@ -111,7 +111,6 @@ const demonstration = Effect.gen(function* () {
   console.log(`the mail server is back: 30 customers notified, by ${new Set(after).size} runners`)
 })
 
-/** Describes the error of a notification. */
 const ended = (error: unknown): string => {
   if (CircuitOpen.isCircuitOpen(error)) return `rejected by the ${error.scope}`
   return typeof error === "string" ? error : "not delivered"
@@ -123,7 +122,7 @@ const listening = async (server: Server): Promise<number> => {
   return (server.address() as AddressInfo).port
 }
 
-/** The dependency. */
+/** Starts the dependency. */
 const mailServer = Effect.acquireRelease(
   Effect.promise(async () => {
     const mail = { down: false, requests: 0 }

@@ -1,6 +1,6 @@
 /**
- * A custom store that keeps its data in Maps. One operation writes, three operations read, and the store announces changes. A test suite
- * checks the store.
+ * A custom store keeps its data in Maps. One operation writes, three operations read, and the store announces changes. A test suite checks
+ * the store.
  * The sections have the names of the files of the library's stores, as in src/store/memory, src/redis and src/sql.
  */
 import { Clock, Effect, Fiber, Layer, Logger, PubSub, Stream } from "effect"
@@ -130,7 +130,7 @@ const make = Effect.gen(function* () {
     if (ttl > 0) voters.set(voter, lives)
     else voters.delete(voter)
     const answers = { casts: casts.map((one) => cast(voter, one)), swaps: swaps.map((one) => swap(floor, one)) }
-    // Set `heard` after the casts: it confirms that the voter has cast its ballots for these roll calls.
+    // Set `heard` after the casts, because `heard` confirms that the voter has cast its ballots for these roll calls.
     const valid = heardIn !== born.life || heard > head() ? 0 : heard
     if (ttl > 0) voters.set(voter, { ...lives, heard: valid })
     const { logMillis } = SharedStore.limits

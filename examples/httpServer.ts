@@ -1,4 +1,4 @@
-/** A route returns 503 with `Retry-After` while its dependency is down. Each tenant has its own circuit. */
+/** While a dependency is down, its route returns 503 with `Retry-After`. Each tenant has its own circuit. */
 import { createServer } from "node:http"
 import { NodeHttpServer } from "@effect/platform-node"
 import { Effect, Layer, Logger, pipe } from "effect"

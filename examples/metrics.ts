@@ -1,4 +1,4 @@
-/** Two circuits with metrics for Prometheus. One circuit opens, and the span of a rejected call gets attributes. */
+/** Two circuits write metrics for Prometheus. One circuit opens, and adds attributes to the span of a rejected call. */
 import { Effect, Layer, Logger } from "effect"
 import { PrometheusMetrics } from "effect/observability"
 import { BreakerHealth, BreakerMetrics, BreakerPolicy, BreakerStore, CircuitBreaker, Trip } from "effect-fuse"

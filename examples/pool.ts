@@ -1,4 +1,4 @@
-/** A pool of three equal replicas. Each call goes to the next replica with a circuit that admits calls. */
+/** A pool has three equal replicas. Each call goes to the next replica, but the pool skips replicas with an open circuit. */
 import { Effect, Logger } from "effect"
 import { BreakerStore, CircuitPool, Trip } from "effect-fuse"
 

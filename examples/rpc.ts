@@ -1,4 +1,4 @@
-/** Two services talk by RPC. The database of the second service is down. Its callers get a typed error, and soon stop calling. */
+/** Two services talk by RPC. The database of the second service is down. The first service gets a typed error, and soon stops calling. */
 import { createServer } from "node:http"
 import { NodeHttpServer } from "@effect/platform-node"
 import { Context, Data, Duration, Effect, Layer, Logger, Schema } from "effect"

@@ -1,6 +1,6 @@
 /**
- * A function for AWS Lambda. The runtime is a module-level value, so an instance builds its store once for all its invocations. Here a
- * payment provider is down during four invocations.
+ * AWS Lambda calls a function. The runtime is a module-level value, so an instance builds its store once for all its invocations. A payment
+ * provider is down during four invocations.
  *
  *     node --conditions=@effect-fuse/source examples/serverless.ts
  *     CIRCUIT_BREAKER_STORE=dynamo CIRCUITS_TABLE=circuits AWS_REGION=eu-central-1 node ... examples/serverless.ts

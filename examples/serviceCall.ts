@@ -1,4 +1,4 @@
-/** The layer of a service protects the calls. Users of the service only handle `CircuitOpen`. */
+/** The layer of a service protects its calls. Code that uses the service only handles `CircuitOpen`. */
 import { Context, Data, Effect, Layer, Logger } from "effect"
 import { BreakerPolicy, BreakerStore, CircuitBreaker, type CircuitOpen, Trip } from "effect-fuse"
 

@@ -1,4 +1,4 @@
-/** A pool of three replicas. One replica is ten times slower than the others, but does not fail. A hedge repeats the remaining slow calls. */
+/** A pool has three replicas. One replica is ten times slower than the others, but does not fail. A hedge repeats the remaining slow calls. */
 import { Effect, Fiber, Logger, Random } from "effect"
 import { TestClock } from "effect/testing"
 import { BreakerStore, CircuitPool, Resilience } from "effect-fuse"

@@ -1,6 +1,6 @@
 /**
  * A thousand shards behind one gateway. While the gateway is down, no shard gets enough calls to open its own circuit. With `span`, the
- * failures of all shards open the circuit of the name, and this circuit rejects the calls of every shard. One probe closes it.
+ * failures of all shards open the circuit of the name, and this circuit rejects the calls of every shard. A successful probe closes this circuit.
  */
 import { Effect, Logger, pipe } from "effect"
 import { TestClock } from "effect/testing"

@@ -1,4 +1,4 @@
-/** The payment provider of a workflow is down. The workflow waits without using attempts, and continues when the provider works again. */
+/** A workflow calls a payment provider that is down. The workflow waits, keeps its attempts, and continues when the provider works. */
 import { Clock, Effect, Fiber, Layer, Logger, Schema } from "effect"
 import { TestClock } from "effect/testing"
 import { Activity, Workflow, WorkflowEngine } from "effect/workflow"

@@ -58,7 +58,7 @@ const Health = ({ lostAt, view }: { readonly lostAt: number | undefined; readonl
   )
 }
 
-/** Draws its content in a later task, so that the first screen appears sooner. */
+/** Draws its content in a later task. The first screen then appears sooner. */
 const Later = ({ children }: { readonly children: ComponentChildren }) => (useGrowing(1, 0) === 0 ? null : children)
 
 /** `/` begins a search, and Escape ends it, wherever the focus is. */

@@ -14,7 +14,7 @@ const agreement = ({ processes: shown, reporting: { notClosed, processes } }: Ci
     ...(processes > shown.length ? [`The table shows ${shown.length} of them, the worst first.`] : [])
   ].join(" ")
 
-/** The page of one circuit. It reloads the details when the circuit changes, and after each sample. */
+/** Shows one circuit. Reloads the details when the circuit changes, and after each sample. */
 export const Circuit = ({
   at,
   circuit,

@@ -4,7 +4,7 @@ import type { Circuit } from "./Circuit.tsx"
 
 let loaded: typeof Circuit | undefined
 
-/** Loads the code for the page of a circuit. The first screen does not need it. */
+/** Loads the code of the circuit page later, because the first screen does not need this code. */
 export const loadCircuit = async (): Promise<void> => {
   loaded = (await import("./Circuit.tsx")).Circuit
 }

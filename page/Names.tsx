@@ -6,7 +6,7 @@ import { useGrowing } from "./growing.ts"
 import { type Choice, failureShare, type Sort } from "./model.ts"
 import { addressOf, Name, Sparkline, StateMark, words } from "./parts.tsx"
 
-/** The number of rows on each page of the table. If a cell changes, a browser computes the layout of the whole table. */
+/** Each page of the table has this number of rows. If one cell changes, a browser computes the layout of the whole table. */
 const pageRows = 30
 
 const Row = memo(({ circuit }: { readonly circuit: CircuitView }) => {

@@ -61,7 +61,7 @@ interface KeysProps {
   readonly steering: Steering
 }
 
-/** The keys of a name that are not closed. The list is drawn only while it is open. */
+/** Lists the keys of a name that are not closed. Draws the list only while a user has it open. */
 const Keys = (props: KeysProps) => {
   const { circuit } = props
   const [isOpen, setOpen] = useState(false)

@@ -11,7 +11,7 @@ interface Field {
   readonly most: number
 }
 
-/** The fields, in the order of the sentence that they form. The share is in percent, and the time in seconds. */
+/** The form shows these fields as one sentence, in this order. Shares are in percent, times in seconds. */
 const fields: ReadonlyArray<Field> = [
   { name: "inARow", before: "Opens at", after: "failures in a row,", most: 10_000 },
   { name: "share", before: "or if", after: "%", most: 100 },
@@ -91,7 +91,7 @@ export const WhatIf = ({
 }) => {
   const [texts, set] = useState(begin)
   const [valid, setValid] = useState(begin)
-  // The history changes with each sample, so this is the time of the last sample.
+  // The history changes only when a sample arrives, so this value is the time of the last sample.
   const to = useMemo(() => at, [history])
   const samples = history?.calls.length ?? 0
   const from = to - samples * every

@@ -5,7 +5,7 @@ let timer: ReturnType<typeof setInterval> | undefined
 /** How far the clock of the server is ahead of the clock of the browser, in milliseconds. */
 let ahead = 0
 
-/** Sets the clock of the server. `at` is its present time. */
+/** Sets the server clock to `at`. */
 export const follow = (at: number): void => {
   ahead = at - Date.now()
 }

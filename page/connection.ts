@@ -1,4 +1,4 @@
-/** Receives the whole view from the server first, then the changes. */
+/** First receives the whole view from the server, and then receives changes. */
 import type { Change, MoreMessage, PageView, ViewMessage } from "../src/dashboard/view.ts"
 import { follow } from "./clock.ts"
 import { apply } from "./model.ts"
@@ -28,7 +28,7 @@ export const connect = (url: string, tell: (connected: Connected) => void): (() 
   const report = () => {
     if (waiting) return
     waiting = true
-    // Draws several messages at once. A timer also runs in a hidden tab, and the title of the tab shows how many circuits are open.
+    // Draws several messages at once. A timer runs even in a hidden tab, where the title still shows how many circuits are open.
     setTimeout(() => {
       waiting = false
       tell({ view, lostAt })
@@ -44,13 +44,13 @@ export const connect = (url: string, tell: (connected: Connected) => void): (() 
     lostAt ??= heardAt
     report()
   }
-  /** A view that still misses `missing` circuits. */
+  /** This view still lacks `missing` circuits. */
   let partial: PageView | undefined
   let missing = 0
   const received = (part: PageView, rest: number) => {
     missing = rest
     partial = rest > 0 ? part : undefined
-    // The first view is shown before it is complete. A later view replaces the screen, so it is shown only when it is complete.
+    // The page shows the first view before the view is complete. It shows a later view only when that view is complete.
     if (rest === 0 || isFirst) view = part
     if (rest === 0) isFirst = false
     heard(part.at)

@@ -35,7 +35,7 @@ const toTraffic = ([, calls, failures, rejections, slow, inFlight, p50, p95, lim
   limit: limit ?? undefined
 })
 
-/** Adds a sample to each circuit that has traffic. If the sample does not contain a circuit, its figures did not change. */
+/** Adds a sample to each circuit that has traffic. If the sample lacks a circuit, the figures of that circuit did not change. */
 const sampled = (circuits: ReadonlyArray<CircuitView>, sample: ReadonlyArray<Sample>): ReadonlyArray<CircuitView> => {
   const changed = new Map(sample.map((one) => [one[0], toTraffic(one)]))
   return circuits.map((one) => {
@@ -130,7 +130,7 @@ export const troubles = (view: PageView, choice: Choice): ReadonlyArray<Trouble>
     }))
 }
 
-/** The circuits without a key. Each represents its name, with all keys. */
+/** Returns the circuits without a key. Each of these circuits represents all keys of its name. */
 export const names = (view: PageView, choice: Choice): ReadonlyArray<CircuitView> => {
   const found = view.circuits.filter((one) => one.key === undefined && matches(one, choice))
   if (choice.sort === "name") return found.sort(byName)

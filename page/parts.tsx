@@ -53,7 +53,7 @@ export const Since = ({ at }: { readonly at: number }) => {
   )
 }
 
-/** The time until `at`, updated each second. After `at`, the text `over`. */
+/** Shows the time until `at`, and updates it each second. After `at`, shows the text `over`. */
 export const Until = ({ at, over }: { readonly at: number; readonly over: string }) => {
   const now = useNow()
   return (
@@ -108,5 +108,5 @@ export const Name = ({ circuit }: { readonly circuit: Pick<CircuitView, "name" |
   </span>
 )
 
-/** The address of a circuit. It contains the id, because `encodeURIComponent` throws for some names. */
+/** Returns the address of a circuit. The address contains the id, because `encodeURIComponent` throws for some names. */
 export const addressOf = ({ id }: Pick<CircuitView, "id">): string => `#/circuit/${id}`

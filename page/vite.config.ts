@@ -6,7 +6,7 @@ export default defineConfig({
   build: {
     outDir: "../dist/dashboard/page",
     emptyOutDir: true,
-    // An application is unlikely to have a folder with this name, so the page can be at the root of a router.
+    // Applications rarely have a folder with this name, so an application can serve the page at the root of its router.
     assetsDir: "effect-fuse",
     target: "es2022",
     modulePreload: false,

@@ -9,7 +9,7 @@ import { initial, mostPolicies, type Policy, type Settings, usualPolicy } from "
 import { type Played, simulations } from "./simulations.ts"
 import { ScenarioChoice, WorldPanel } from "./WorldPanel.tsx"
 
-/** Reads the settings from the address. If the address is invalid, it returns the initial settings and the problem. */
+/** Reads the settings from the address. If the address is invalid, returns the initial settings and the problem. */
 const fromAddress = (): { readonly settings: Settings; readonly problem: string | undefined } => {
   const { problem, settings } = decode(location.hash)
   return { settings: settings ?? initial, problem }
@@ -19,7 +19,7 @@ const linkOf = (settings: Settings): string => `${location.href.replace(/#.*$/s,
 
 const startWorker = (): Worker => new Worker(new URL("./worker.ts", import.meta.url), { type: "module" })
 
-/** The time of each change. `npm run bench:playground` measures the time from a change until the browser draws the picture. */
+/** Stores the time of each change. `npm run bench:playground` measures the time from a change until the browser draws the picture. */
 const changedAt = new WeakMap<Settings, number>()
 
 /** Adds an entry to the performance timeline of the browser after a redraw. */

@@ -1,6 +1,6 @@
 import { useEffect, useState } from "preact/hooks"
 
-/** A button that copies a text and shows whether that worked. */
+/** Copies a text when a user presses the button, and shows whether the browser has copied the text. */
 export const Copy = ({ label, text }: { readonly label: string; readonly text: () => string }) => {
   const [message, setMessage] = useState("")
   useEffect(() => {

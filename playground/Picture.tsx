@@ -1,4 +1,4 @@
-/** Draws the chart of the simulator with nodes of the page. The browser never parses its texts as HTML. */
+/** Draws the chart of the simulator as DOM nodes. The browser never parses the texts of the chart as HTML. */
 import { h, type VNode } from "preact"
 import { memo } from "preact/compat"
 import { useLayoutEffect, useRef, useState } from "preact/hooks"
@@ -11,7 +11,7 @@ import { millis } from "./settings.ts"
 import { serverOf } from "./simulation.ts"
 import type { Played } from "./simulations.ts"
 
-// The content security policy forbids inline styles. A script may add a style sheet.
+// The content security policy forbids inline styles, but a script may add a style sheet.
 const colours = new CSSStyleSheet()
 colours.replaceSync(css())
 document.adoptedStyleSheets = [...document.adoptedStyleSheets, colours]

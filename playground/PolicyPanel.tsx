@@ -1,4 +1,4 @@
-/** The panel of one policy: its controls and its code. */
+/** Shows the controls and the code of one policy. */
 import { useId } from "preact/hooks"
 import { Copy } from "./Copy.tsx"
 import { codeOf } from "./code.ts"
@@ -7,7 +7,7 @@ import type { Value } from "./fields.ts"
 import { letterOf } from "./names.ts"
 import { type Policy, policyFields, presetOf, presets, usualCooldown, type World, withPreset } from "./settings.ts"
 
-/** Turns the limit on or off. A default cooldown changes with it, because policies with a limit have another default. */
+/** Turns the limit on or off. If the cooldown has its default, this also changes the cooldown, because a limit has another default. */
 const withLimit = (policy: Policy, limit: boolean): Policy => ({
   ...policy,
   limit,
@@ -25,7 +25,7 @@ export const PolicyPanel = ({
   readonly index: number
   readonly world: World
   readonly change: (policy: Policy) => void
-  /** `undefined`: the last policy cannot be removed. */
+  /** `undefined` if this is the only policy, because a user cannot remove the last policy. */
   readonly remove: (() => void) | undefined
 }) => {
   const id = useId()

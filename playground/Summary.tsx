@@ -15,7 +15,7 @@ const rows: ReadonlyArray<readonly [words: string, show: (totals: Totals) => str
   ["Recovered after the fault", ({ recovery }) => recoveryText(recovery)]
 ]
 
-/** One sentence for each further policy: how it differs from the first one. Screen readers announce each change. */
+/** Compares each other policy with the first policy, in a sentence. Screen readers announce each change. */
 export const Differences = ({ played: { reports } }: { readonly played: Played }) => {
   const [first, ...others] = reports.map(totalsOf)
   return (

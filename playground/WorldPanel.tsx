@@ -1,4 +1,4 @@
-/** The controls for the traffic, the server and the fault. */
+/** Shows the controls for the traffic, the server and the fault. */
 import type { ScenarioName } from "../src/simulator/scenarioNames.ts"
 import { Control } from "./controls.tsx"
 import type { Value } from "./fields.ts"
@@ -7,7 +7,7 @@ import { type World, worldFields } from "./settings.ts"
 
 const names = Object.keys(ready) as Array<ScenarioName>
 
-/** The label of {@link World.severity} for each fault. The other faults have no severity. */
+/** Labels {@link World.severity} for each fault that has a severity. */
 const severityOf: Partial<Record<World["fault"], string>> = {
   outage: "Calls that fail",
   brownout: "Workers that are lost",

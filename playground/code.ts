@@ -28,7 +28,7 @@ const code = (value: unknown): string => {
   return `{ ${fields.join(", ")} }`
 }
 
-/** Writes an object on one line if it fits, and otherwise each field on its own line. */
+/** Writes an object on one line. If the object is too long, writes each field on its own line. */
 const lines = (value: object, indent: string): string => {
   const one = code(value)
   if (one.length + indent.length < 80) return one
@@ -36,7 +36,7 @@ const lines = (value: object, indent: string): string => {
   return `{\n${fields.join(",\n")}\n${indent}}`
 }
 
-/** The wrappers of a call, from the innermost to the outermost. */
+/** Returns the wrappers of a call. The innermost wrapper is first. */
 const parts = ({ attempts, bulkhead, timeout }: Policy, breaker: ReadonlyArray<string>): ReadonlyArray<string> => [
   `Resilience.timeout(${JSON.stringify(duration(timeout))})`,
   ...breaker,

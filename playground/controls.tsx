@@ -5,7 +5,7 @@ interface Control<F, A> {
   readonly field: F
   readonly value: A
   readonly change: (value: A) => void
-  /** Default: the label of the field. */
+  /** The default is the label of the field. */
   readonly label?: string
 }
 
@@ -67,7 +67,7 @@ const Flag = ({ change, field, label = field.label, value }: Control<FlagField, 
   )
 }
 
-/** The control for a field. The casts are safe, because a field and its value have the same kind. */
+/** Shows the control for a field. The casts are safe, because a field and its value have the same kind. */
 export const Control = ({ field, value, ...rest }: Control<Field, Value>) => {
   switch (field.kind) {
     case "number":

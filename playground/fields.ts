@@ -1,10 +1,10 @@
-/** Descriptions of settings: the label, the default and the allowed values of each field. */
+/** Describes settings. Each field has a label, a default and allowed values. */
 
 export interface NumberField {
   readonly kind: "number"
   readonly label: string
   readonly default: number
-  /** The values of the slider, in order. A link may have any number from the first to the last. */
+  /** The slider offers these values in order. A link may contain any number from the first value to the last value. */
   readonly stops: ReadonlyArray<number>
   readonly whole: boolean
   readonly show: (value: number) => string
@@ -74,7 +74,7 @@ export const areEqual = <F extends Fields>(fields: F, a: Values<F>, b: Values<F>
 const leastOf = ({ stops }: NumberField): number => stops[0] ?? 0
 const mostOf = ({ stops }: NumberField): number => stops.at(-1) ?? 0
 
-/** Describes the values that a link may have for a field, for an error message. */
+/** Describes the valid values of a field for an error message. */
 export const expected = (field: Field): string => {
   switch (field.kind) {
     case "number":
@@ -88,7 +88,7 @@ export const expected = (field: Field): string => {
 
 export const toText = (value: Value): string => (typeof value === "boolean" ? (value ? "yes" : "no") : String(value))
 
-/** Reads a value that {@link toText} wrote. `undefined`: the field does not accept the text. */
+/** Reads a value that {@link toText} wrote. Returns `undefined` if the field does not accept the text. */
 export const fromText = (field: Field, text: string): Value | undefined => {
   switch (field.kind) {
     case "number": {

@@ -1,8 +1,8 @@
-/** The results of a policy, and sentences about the difference between two policies. */
+/** Computes the results of a policy, and describes how two policies differ. */
 import type { PlayReport } from "../src/simulator/figures.ts"
 import { millis } from "./settings.ts"
 
-/** Results of the whole run. Times are milliseconds. */
+/** Results of the whole run. Times are in milliseconds. */
 export interface Totals {
   readonly offered: number
   readonly answered: number
@@ -12,7 +12,7 @@ export interface Totals {
   readonly sent: number
   readonly openings: number
   readonly p99: number | undefined
-  /** The time from the end of the fault until the server has recovered. `undefined`: there was no fault. `Infinity`: not in this run. */
+  /** How long the server recovers after the end of the fault. `undefined` without a fault, `Infinity` if the run ends earlier. */
   readonly recovery: number | undefined
 }
 
@@ -57,7 +57,7 @@ const recovered = (first: string, a: Totals["recovery"], name: string, b: Totals
   return ` When the fault is over, ${recovers(name, b)}, and ${recovers(first, a)}.`
 }
 
-/** Compares the p99 durations. A difference of a fifth or less gets no sentence, because it may be chance. */
+/** Compares the p99 durations. Writes no sentence for a difference of a fifth or less, because the difference may be chance. */
 const faster = (first: string, a: Totals["p99"], name: string, b: Totals["p99"]): string =>
   a === undefined || b === undefined || Math.max(a, b) <= 1.2 * Math.min(a, b)
     ? ""

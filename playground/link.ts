@@ -1,6 +1,6 @@
 /**
- * Settings in the fragment of a URL, such as `#v=1&n=1&rate=50&fault=outage&1.kind=none`. The fragment has only values that differ from the
- * defaults. Anyone can write a link, so `decode` checks each value. Only error messages show text of a link, and only its start.
+ * Keeps settings in the fragment of a URL, such as `#v=1&n=1&rate=50&fault=outage&1.kind=none`. The fragment has only values that differ from
+ * the defaults. Anyone can write a link, so `decode` checks each value. Only error messages show text from a link, and they shorten the text.
  */
 import { printable } from "../src/core/printable.ts"
 import { expected, type Fields, fromText, toText, type Value } from "./fields.ts"
@@ -8,7 +8,7 @@ import { initial, mostPolicies, policyFields, type Settings, usualPolicy, usualW
 
 const version = "1"
 
-/** The longest fragment that `decode` reads, in characters. All settings together need fewer. */
+/** `decode` rejects a fragment with more characters. All settings together need fewer characters. */
 export const longest = 4_000
 
 const changed = (
@@ -36,7 +36,7 @@ export type Decoded =
 
 const quoted = (text: string): string => `“${printable(text.length > 40 ? `${text.slice(0, 40)}…` : text)}”`
 
-/** Reads the fragment of a link, with or without `#`. An empty fragment gives the initial settings. */
+/** Reads the fragment of a link, with or without `#`. Returns the initial settings for an empty fragment. */
 export const decode = (fragment: string): Decoded => {
   const text = fragment.replace(/^#/, "")
   if (text === "") return { settings: initial }
@@ -64,6 +64,6 @@ export const decode = (fragment: string): Decoded => {
     if (read === undefined) return { problem: `${key}: expected ${expected(field)}, got ${quoted(value)}` }
     target[name] = read
   }
-  // Every field has its default or a value that `fromText` has checked.
+  // Every field has its default, or `fromText` has checked its value.
   return { settings: { world, policies } as unknown as Settings }
 }

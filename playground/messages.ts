@@ -1,4 +1,4 @@
-/** The messages between the page and its workers. */
+/** The page and its workers exchange these messages. */
 import type { PlayReport } from "../src/simulator/figures.ts"
 import type { PlayOptions } from "../src/simulator/playOptions.ts"
 

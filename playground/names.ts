@@ -1,4 +1,4 @@
-/** Names and captions of policies in the picture. */
+/** Writes the names and captions of policies for the picture. */
 import type { PlayReport } from "../src/simulator/figures.ts"
 import { recoveryText } from "./figures.ts"
 import { millis, type Policy, percent, presetOf, usualCooldown, usualPolicy } from "./settings.ts"

@@ -1,6 +1,6 @@
 /**
- * The scenarios of the documentation as settings of the playground. They have half of the calls, and a server of half the size: a simulation
- * must be fast enough to redraw the picture while a slider moves.
+ * Writes the scenarios of the documentation as settings of the playground. These settings have half of the calls, and a server of half the
+ * size. A simulation is then fast enough to redraw the picture while a slider moves.
  */
 import type { ScenarioName } from "../src/simulator/scenarioNames.ts"
 import { areEqual } from "./fields.ts"
@@ -64,7 +64,7 @@ export const ready: Readonly<Record<ScenarioName, Ready>> = {
 
 export const worldOf = (name: ScenarioName): World => ({ ...usualWorld, ...ready[name].world })
 
-/** Replaces the world by that of a scenario. Policies keep their protection, and get the attempts and the timeout of the scenario. */
+/** Sets the world to the world of a scenario. Policies keep their protection, and get the attempts and the timeout of the scenario. */
 export const withScenario = ({ policies }: Settings, name: ScenarioName): Settings => ({
   world: worldOf(name),
   policies: policies.map((policy) => ({
@@ -74,6 +74,6 @@ export const withScenario = ({ policies }: Settings, name: ScenarioName): Settin
   }))
 })
 
-/** The scenario that has exactly this world. */
+/** Finds the scenario with exactly this world. */
 export const scenarioOf = (world: World): ScenarioName | undefined =>
   (Object.keys(ready) as Array<ScenarioName>).find((name) => areEqual(worldFields, world, worldOf(name)))

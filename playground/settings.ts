@@ -1,4 +1,4 @@
-/** The settings of the playground: the simulated world, and the policies to compare. */
+/** Defines the settings of the playground. A user sets the simulated world, and the policies to compare. */
 import { areEqual, choice, count, defaultsOf, flag, number, type Values } from "./fields.ts"
 
 const upTo = (most: number, step = 1, from = step): ReadonlyArray<number> =>
@@ -13,7 +13,7 @@ const perSecond = (value: number): string => `${value} / s`
 
 const shares = [0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95]
 
-/** The traffic, the server and the fault. `service` is in milliseconds, other durations are in seconds. */
+/** Describes the traffic, the server and the fault. `service` is in milliseconds. Other durations are in seconds. */
 export const worldFields = {
   rate: count("Calls per second", 100, [1, 2, 5, ...upTo(200, 10)], perSecond),
   errors: number(
@@ -57,7 +57,7 @@ export const worldFields = {
   seed: count("Seed of the random numbers", 1, upTo(50))
 }
 
-/** One policy. `slowCall` and `timeout` are in milliseconds, other durations are in seconds. */
+/** Describes one policy. `slowCall` and `timeout` are in milliseconds. Other durations are in seconds. */
 export const policyFields = {
   kind: choice("Protection", "breaker", { none: "no breaker", breaker: "breaker" }),
   trip: choice("It opens after", "either", {
@@ -114,7 +114,7 @@ export const mostPolicies = 4
 export const usualWorld: World = defaultsOf(worldFields)
 export const usualPolicy: Policy = defaultsOf(policyFields)
 
-/** The default cooldown of the library, in seconds. */
+/** Returns the default cooldown of the library in seconds. */
 export const usualCooldown = (limit: boolean): number => (limit ? 5 : 30)
 
 export const presets: Readonly<Record<string, Partial<Policy>>> = {
@@ -129,7 +129,7 @@ export const presets: Readonly<Record<string, Partial<Policy>>> = {
   "bulkhead of 4, no breaker": { kind: "none", bulkhead: 4 }
 }
 
-/** The fields that describe callers. A preset does not change them. */
+/** These fields describe callers. A preset does not change these fields. */
 const ofCallers = ["timeout", "attempts"] as const
 
 export const withPreset = (policy: Policy, name: string): Policy => ({
@@ -138,7 +138,7 @@ export const withPreset = (policy: Policy, name: string): Policy => ({
   ...Object.fromEntries(ofCallers.map((field) => [field, policy[field]]))
 })
 
-/** The name of the preset with exactly these values. */
+/** Finds the preset with exactly these values. */
 export const presetOf = (policy: Policy): string | undefined =>
   Object.keys(presets).find((name) => areEqual(policyFields, policy, withPreset(policy, name)))
 

@@ -4,7 +4,7 @@ import type { Input } from "../src/policy/BreakerPolicy.ts"
 import type { Fault, PlayOptions } from "../src/simulator/playOptions.ts"
 import { type Policy, type Settings, usualCooldown, usualPolicy, type World } from "./settings.ts"
 
-/** Writes a duration as a person would: `"2 seconds"` instead of `"2000 millis"`. */
+/** Writes whole seconds in seconds: `"2 seconds"` instead of `"2000 millis"`. */
 export const duration = (millis: number): `${number} millis` | `${number} second` | `${number} seconds` =>
   millis % 1_000 !== 0 ? `${millis} millis` : millis === 1_000 ? "1 second" : `${millis / 1_000} seconds`
 
@@ -84,7 +84,7 @@ const tripOf = ({ failures, minimumCalls, threshold, trip, window }: Policy): Tr
 
 const ofTrip = ["trip", "failures", "threshold", "minimumCalls", "window"] as const
 
-/** Returns the policy for the library, without fields that have the default value. `undefined`: there is no breaker. */
+/** Returns the policy for the library, without default values. Returns `undefined` if the policy has no breaker. */
 export const inputOf = (policy: Policy): Input | undefined => {
   if (policy.kind === "none") return undefined
   const { cooldown, factor, failuresToReopen, limit, probes, ramp, slowCall, successesToClose, trip } = policy
@@ -106,7 +106,7 @@ export const inputOf = (policy: Policy): Input | undefined => {
   }
 }
 
-/** How a pool chooses a server. `undefined`: there is no pool, because the policy has no pool or because each server has its own data. */
+/** Returns how a pool chooses a server. Returns `undefined` if the policy has no pool, or if each server has its own data. */
 export const chooseOf = (
   { circuits }: Policy,
   { shards }: Pick<World, "shards">

@@ -12,9 +12,9 @@ export interface Played {
 
 interface Player {
   readonly worker: Worker
-  /** Whether the worker failed. It then gives no more answers, so the next settings start another one. */
+  /** `true` after the worker failed. The next settings then start another worker. */
   broken: boolean
-  /** The last options as JSON, and their result. The same options are not played again. */
+  /** Stores the last options as JSON, and their result. If the options stay the same, the page shows this result. */
   last?: { readonly asked: string; readonly response: PlayResponse }
 }
 
@@ -36,8 +36,8 @@ const playIn = (player: Player, options: PlayOptions): Promise<PlayResponse> => 
 }
 
 /**
- * Returns a function that plays settings and then calls `show`. While a simulation runs, only the latest settings wait. So there is never a
- * queue: if a slider moves faster than the simulation, some of its values are not played.
+ * Returns a function that plays settings and then calls `show`. While a simulation runs, only the latest settings wait. If a slider moves
+ * faster than the simulation, the page skips some values.
  */
 export const simulations = (
   start: () => Worker,

@@ -2,7 +2,7 @@ import { defineConfig } from "vite"
 
 export default defineConfig({
   root: import.meta.dirname,
-  // Relative addresses work in any folder of a web server.
+  // With relative addresses, a web server can have the playground in any folder.
   base: "./",
   build: {
     outDir: "dist",

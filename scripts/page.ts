@@ -10,7 +10,7 @@ export const playgroundFolder = `${root}playground/dist`
 
 const changedAt = (path: string): number => statSync(path).mtimeMs
 
-/** The time of the last change in these files and folders, without built files. */
+/** Returns when a file in these files and folders last changed. Ignores built files. */
 const sourceAt = (...paths: ReadonlyArray<string>): number => {
   const files = paths.flatMap((path) =>
     statSync(`${root}${path}`).isFile()
@@ -34,7 +34,7 @@ const ensure = async (folder: string, built: string, ...sources: ReadonlyArray<s
   )
 }
 
-/** Builds the page if it is missing or older than its sources. They include the code of the library that the page imports. */
+/** Builds the page if it is missing or older than its sources. The page imports code from these folders of the library. */
 export const ensurePage = (): Promise<void> =>
   ensure(
     "page",
@@ -42,6 +42,6 @@ export const ensurePage = (): Promise<void> =>
     ...["core", "dashboard", "shapes", "simulator"].map((folder) => `src/${folder}`)
   )
 
-/** Builds the playground if it is missing or older than its sources. They include the library. */
+/** Builds the playground if it is missing or older than its sources. The library is one of these sources. */
 export const ensurePlayground = (): Promise<void> =>
   ensure("playground", `${playgroundFolder}/index.html`, "src", "page/base.css")

@@ -10,12 +10,12 @@ import type {
 
 const samples = 60
 
-/** Traffic that rises and falls. With `rejected` above 0, an outage begins after the sample `from`. */
+/** Simulates traffic that rises and falls. With `rejected` above 0, an outage begins after the sample `from`. */
 const wave = (base: number, seed: number, failing = 0.004, rejected = 0, from = 42): HistoryView => {
   const at = Array.from({ length: samples }, (_, i) => i)
   const load = at.map((i) => base * (1 + 0.2 * Math.sin(i / 5 + seed) + 0.08 * Math.sin(i * 1.7 + seed)))
   const isOut = (i: number) => rejected > 0 && i > from
-  // The probes of an outage fail. An isolated circuit (`from` below 0) has no probes.
+  // During an outage, probes fail. An isolated circuit (`from` below 0) makes no probes.
   const probes = from < 0 ? 0 : 0.4
   const calls = load.map((n, i) => (isOut(i) ? probes : n))
   const failures = calls.map((n, i) => (isOut(i) ? probes : n * failing * (rejected > 0 && i > from - 5 ? 30 : 1)))

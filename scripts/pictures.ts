@@ -47,7 +47,7 @@ const screens = [
   { name: "phone", address: "/", width: 390, height: 844, ready: "tbody tr" },
   { name: "phone-circuit", address: "/#/circuit/payments/", width: 390, height: 1_900, ready: ".courses" }
 ]
-/** The documentation contains only these pictures. The others are for checking the dashboard by eye. */
+/** The documentation contains only these pictures. Maintainers check the dashboard by eye with the other pictures. */
 const inDocs = new Set(["dashboard", "circuit"])
 const elsewhere = process.argv[2]
 for (const colorScheme of ["light", "dark"] as const) {

@@ -1,4 +1,4 @@
-/** Serves the files of a folder. If a file is missing, the answer is `404.html`, if the folder has it. */
+/** Serves the files of a folder. If a file is missing, answers 404, with the folder's `404.html` if it exists. */
 import { existsSync, readFileSync, statSync } from "node:fs"
 import { createServer, type Server } from "node:http"
 import { join, normalize } from "node:path"

@@ -1,4 +1,4 @@
-/** Extends the Markdown of VitePress, so that the files of the repository work on GitHub and on the site without changes. */
+/** Extends the Markdown of VitePress. The same files then work on GitHub and on the site. */
 import { readFileSync } from "node:fs"
 import { join } from "node:path"
 import type { MarkdownRenderer } from "vitepress"
@@ -6,7 +6,7 @@ import { addressFrom, isExternal, pageAt, rawFiles, read, root, targetOf } from 
 
 export interface Environment {
   readonly relativePath: string
-  /** Whether the page is rendered for the search. A diagram is then a text, so that the search finds its words. */
+  /** `true` if VitePress renders the page for the search. A diagram then becomes text, and the search finds its words. */
   readonly forSearch?: boolean
 }
 
@@ -15,7 +15,7 @@ const escapeAttribute = (text: string): string =>
 
 export const hasSchemes = (svg: string): boolean => svg.includes("prefers-color-scheme")
 
-/** The path of the variant of a picture for one scheme. */
+/** Returns the path of the light or dark picture. */
 export const inScheme = (path: string, scheme: "light" | "dark"): string => path.replace(/\.svg$/, `.${scheme}.svg`)
 
 /** The size of a PNG or SVG, so that the page does not move when the picture has loaded. */
@@ -39,10 +39,7 @@ const pathOf = (page: string, src: string): string => {
   return path
 }
 
-/**
- * Renders a picture that follows the scheme of the site. A drawing links to its own file, because a narrow screen shows only a part of
- * it.
- */
+/** Renders a picture in the scheme of the site. A drawing links to its file, because a narrow screen shows only a part of the drawing. */
 const picture = (page: string, src: string, alt: string, base: string): string => {
   const path = pathOf(page, src)
   if (!path.endsWith(".svg")) return img(`/${path}`, path, alt)
@@ -54,7 +51,7 @@ const picture = (page: string, src: string, alt: string, base: string): string =
   return `<a class="drawing" href="${base}${path}">${images}</a>`
 }
 
-/** Replaces each `<picture>` with a dark `<source>`, which GitHub understands, by one image for each scheme. */
+/** Replaces each `<picture>` by one image for each scheme. GitHub shows the `<picture>` with its dark `<source>`. */
 const pictures = (page: string, html: string): string =>
   html.replaceAll(/<picture>(.*?)<\/picture>/gs, (all, inside: string) => {
     const dark = /<source[^>]*dark[^>]*srcset="([^"]+)"/.exec(inside)?.[1]

@@ -18,7 +18,7 @@ const index = "docs/README.md"
 const examples = "examples/README.md"
 const contributing = "CONTRIBUTING.md"
 
-/** The heading of a section that is also on the start page. */
+/** The start page also shows the section with this heading. */
 export const questionsHeading = "Ten questions of newcomers"
 
 interface Section {
@@ -26,7 +26,7 @@ interface Section {
   readonly text: string
 }
 
-/** Splits a page at its headings of level two. The heading of the first section is "". */
+/** Splits a page at its headings of level two. The first section has the heading "". */
 export const sectionsOf = (page: string): ReadonlyArray<Section> =>
   read(page)
     .split(/^## /m)
@@ -36,7 +36,7 @@ export const sectionsOf = (page: string): ReadonlyArray<Section> =>
       return { heading: part.slice(0, end).trim(), text: part.slice(end + 1) }
     })
 
-/** Reads the rows of the tables in a text. A header is a row, too; a row of dashes is left out. */
+/** Reads the rows of the tables in a text. Includes headers, and leaves out rows of dashes. */
 export const rowsOf = (text: string): ReadonlyArray<ReadonlyArray<string>> =>
   Array.from(text.matchAll(/^\|(.*)\|[ \t]*$/gm), ([, row = ""]) => row.split("|").map((cell) => cell.trim())).filter(
     (cells) => !cells.every((cell) => /^:?-+:?$/.test(cell))
@@ -46,7 +46,7 @@ const plain = (text: string): string => text.replaceAll("`", "").replaceAll("**"
 
 const itemOf = (page: string, { href, text }: Link): Item => ({ text: plain(text), link: addressFrom(page, href) })
 
-/** Groups the pages of the folder `x` by the headings of `x.md` that have links to them. Leaves out the pages that are in `named`. */
+/** Finds links in `x.md` to pages in the folder `x`, and groups these pages by heading. Leaves out pages in `named`. */
 const below = (page: string, named: ReadonlySet<string>): Array<Item | Group> => {
   const folder = page.replace(/\.md$/, "/")
   const seen = new Set(named)
@@ -93,7 +93,7 @@ export const documentation = (): ReadonlyArray<Group> => {
   }
   const addresses = new Set(flat(groups).map(({ link }) => link))
   const project = outside.filter(({ link }) => !addresses.has(link))
-  // Pages outside of the documentation, such as `test/mutants.md`, have links only in CONTRIBUTING.md.
+  // Only CONTRIBUTING.md links to pages outside the documentation, such as `test/mutants.md`.
   const forContributors = linksIn(read(contributing)).flatMap((link) => {
     const { path } = targetOf(contributing, link.href)
     return pages.includes(path) && /^(?!docs|examples).*\//.test(path)
@@ -104,7 +104,7 @@ export const documentation = (): ReadonlyArray<Group> => {
   return groups
 }
 
-/** Makes a group of each table of `examples/README.md`. */
+/** Makes a group for each table in `examples/README.md`. */
 export const exampleGroups = (): ReadonlyArray<Group> => {
   const tables = read(examples).match(/(?:^\|.*\|[ \t]*\n)+/gm) ?? []
   return tables.flatMap((table) => {

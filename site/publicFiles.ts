@@ -7,7 +7,7 @@ import { rawFiles, read, root } from "./repository.ts"
 
 export const publicFolder = join(root, "site/public")
 
-/** Turns a picture that follows the scheme of the system into a picture for one scheme. */
+/** Changes a picture from the scheme of the system to one fixed scheme. */
 const drawnIn = (svg: string, scheme: "light" | "dark"): string =>
   svg.replaceAll(/@media\s*\(prefers-color-scheme:\s*dark\)/g, scheme === "dark" ? "@media all" : "@media not all")
 
@@ -30,7 +30,7 @@ const colours = `<style>:root {
   --light-color-link: #2456c8;
 }</style>`
 
-/** Adds a link to the documentation to a page of the reference, and keeps its scheme equal to that of the site. */
+/** Adds a link to the documentation to a page of the reference. The page uses the scheme of the site. */
 const ofReference = (html: string, depth: number): string => {
   const back = `<a href="${"../".repeat(depth + 1)}index.html">Documentation</a>`
   const scheme = `<script>
@@ -48,7 +48,7 @@ const ofReference = (html: string, depth: number): string => {
     html
       .replace("<head>", () => `<head>${scheme}`)
       .replace("</head>", () => `${colours}</head>`)
-      // Wide screens show the first element, narrow screens the second one.
+      // Wide screens show the first element. Narrow screens show the second element.
       .replace(/<div id="tsd-toolbar-links">|<nav class="tsd-navigation">/g, (links) => links + back)
   )
 }
@@ -64,7 +64,7 @@ const copyReference = (): void => {
   }
 }
 
-/** Copies the playground, and adds a link to the documentation to the copy. */
+/** Copies the playground. The copy gets a link to the documentation. */
 const copyPlayground = (): void => {
   cpSync(playgroundFolder, join(publicFolder, "playground"), { recursive: true })
   const html = readFileSync(join(playgroundFolder, "index.html"), "utf8")
@@ -89,7 +89,7 @@ const copyMermaid = (): void => {
   write("mermaid/start.mjs", 'import mermaid from "./mermaid.esm.min.mjs"\nglobalThis.mermaid = mermaid\n')
 }
 
-/** Writes all files. The playground must exist, the reference may be missing. */
+/** Writes all files. The playground must exist. The reference may be missing. */
 export const writePublicFiles = (): void => {
   rmSync(publicFolder, { recursive: true, force: true })
   cpSync(join(root, "page/public/icon.svg"), join(publicFolder, "icon.svg"))

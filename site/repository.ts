@@ -1,4 +1,4 @@
-/** The files of the repository that are on the site, and their addresses. */
+/** Finds the files of the repository for the site, and computes their addresses. */
 import { existsSync, globSync, readFileSync, statSync } from "node:fs"
 import { join, posix, relative } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -11,10 +11,10 @@ const markdown = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/**/*.md"
 
 export const pages: ReadonlyArray<string> = globSync(markdown, { cwd: root }).sort()
 
-/** Folders without pages. VitePress does not search them. */
+/** VitePress does not search these folders, because they contain no pages. */
 export const excluded = ["{bench,coverage,page,playground,reference,scripts,src}/**", "site/{dist,public}/**"]
 
-/** The files that the site serves without changes: pictures, dashboards, alerts, measurements. */
+/** The site serves pictures, dashboards, alerts and measurements without changes. */
 export const rawFiles: ReadonlyArray<string> = globSync(["docs/**/*.{svg,png,json,yml}", "bench/results/*"], {
   cwd: root
 }).sort()
@@ -46,13 +46,13 @@ export const targetOf = (page: string, href: string): { readonly path: string; r
 const isFolder = (path: string): boolean => existsSync(join(root, path)) && statSync(join(root, path)).isDirectory()
 
 interface Linked {
-  /** TypeScript files, and for each the pages that link to it. */
+  /** Maps a TypeScript file to the pages with links to this file. */
   readonly sources: ReadonlyMap<string, ReadonlyArray<string>>
-  /** Folders without a `README.md`. */
+  /** These folders have no `README.md`. */
   readonly folders: ReadonlyArray<string>
 }
 
-/** Finds the files and folders that become pages: all examples, and the targets of links. */
+/** Finds the files and folders that become pages. These are all examples, and the targets of links. */
 export const linked = (): Linked => {
   const sources = new Map<string, Array<string>>(
     globSync("examples/**/*.ts", { cwd: root })
@@ -73,14 +73,14 @@ export const linked = (): Linked => {
   return { sources, folders: [...folders] }
 }
 
-/** The Markdown path of a page in VitePress, from its path in the repository. */
+/** Returns the Markdown path in VitePress for a path in the repository. */
 export const routeOf = (path: string): string => {
   if (path === "README.md") return "index.md"
   if (path.startsWith("site/")) return path.slice("site/".length)
   return path.replace(/\/README\.md$/, "/index.md")
 }
 
-/** The inverse of {@link routeOf}. A route without a file in the repository stays the same. */
+/** Reverses {@link routeOf}. Returns the same route if the repository has no file for this route. */
 export const pageAt = (route: string): string =>
   pages.find((page) => routeOf(page) === route || page === route) ?? route
 
@@ -92,7 +92,7 @@ export const addressOf = (path: string): string => {
   return `/${path}`
 }
 
-/** The address of the target of a relative link. Throws if the site does not have the target. */
+/** Returns the address for a relative link. Throws if the site does not have the target. */
 export const addressFrom = (page: string, href: string): string => {
   const { anchor, path } = targetOf(page, href)
   if (!existsSync(join(root, path))) throw new Error(`${page}: the link to ${href} leads nowhere`)

@@ -1,4 +1,4 @@
-/** The anchor of a heading, as GitHub writes it. So links to headings work on GitHub and on the site. */
+/** Returns the same anchor for a heading as GitHub, so links to headings work on GitHub and on the site. */
 export const slugify = (heading: string): string =>
   heading
     .trim()

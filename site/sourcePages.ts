@@ -1,4 +1,4 @@
-/** Pages for files that are not Markdown: examples, source files with links to them, and folders. */
+/** Makes pages for examples, for source files with links to them, and for folders. */
 import { globSync } from "node:fs"
 import { basename, posix } from "node:path"
 import { addressOf, linked, read, root, titleOf } from "./repository.ts"

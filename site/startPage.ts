@@ -1,4 +1,4 @@
-/** Makes the start page from the README. The text before its first section becomes a hero, and the questions of `docs/README.md` are added. */
+/** Makes the start page from the README. The text before its first section becomes a hero. Adds the questions of `docs/README.md`. */
 import { questionsHeading, rowsOf, sectionsOf } from "./navigation.ts"
 import { linksIn } from "./repository.ts"
 

@@ -1,6 +1,6 @@
 /**
- * The first paragraph of a Markdown text as plain text of at most 200 characters, for search engines and for links in chats. It has no
- * straight quotes, because VitePress writes it into an attribute without escaping.
+ * Returns the first paragraph of a Markdown text as plain text, for search engines and for links in chats. The result has at most 200
+ * characters. It has no straight quotes, because VitePress writes the result into an attribute without escaping.
  */
 export const summary = (markdown: string): string => {
   const blocks = markdown.replaceAll(/^```[\s\S]*?^```$/gm, "").split(/\n{2,}/)

@@ -9,7 +9,7 @@ import { slugify } from "../slugify.ts"
 import { startPage } from "../startPage.ts"
 import { summary } from "../summary.ts"
 
-/** The URL of the site, or only its path. Links need only the path; the sitemap needs the URL. */
+/** `SITE_URL` is the URL of the site, or only its path. Links need only the path. The sitemap needs the URL. */
 const hosted = process.env["SITE_URL"] ?? "/"
 const hostname = /^https?:/.test(hosted) ? hosted.replace(/\/*$/, "/") : undefined
 const base = `/${new URL(hosted, "http://localhost").pathname}/`.replaceAll(/\/+/g, "/")
@@ -34,13 +34,13 @@ const actions = [
 ]
 const startOf = (source: string): string => startPage(source, actions)
 
-/** Splits a text into words for the search. A name such as `HalfOpen` also gives the words "Half" and "Open", so "half-open" finds it. */
+/** Splits a text into words for the search. Adds "Half" and "Open" for a name such as `HalfOpen`, so "half-open" finds this name. */
 const tokenize = (text: string): Array<string> =>
   text
     .split(/[\s\p{P}\p{S}]+/u)
     .flatMap((word) => (/[a-z][A-Z]/.test(word) ? [word, ...word.split(/(?<=[a-z])(?=[A-Z])/)] : [word]))
 
-/** The search ranks pages that explain words and symptoms higher, and pages that only use these words lower. */
+/** Ranks pages higher if they explain words and symptoms. Ranks pages lower if they only use these words. */
 const boostDocument = (address: string): number =>
   /\/docs\/(?:concepts|tutorial|operations)\.html/.test(address)
     ? 2
@@ -48,7 +48,7 @@ const boostDocument = (address: string): number =>
       ? 0.7
       : 1
 
-/** Prepares a word of a search. `null`: the search ignores the word. So "why does my circuit not open" searches for "circuit" and "open". */
+/** Prepares a word for the search. Returns `null` for a common word: "why does my circuit not open" searches for "circuit" and "open". */
 const processTerm = (word: string): string | null =>
   /^(?:an?|and|are|as|at|be|by|can|do|does|for|from|have|how|i|if|in|is|it|its|my|not|of|on|or|the|to|what|when|where|which|who|why|with|you|your)$/i.test(
     word
@@ -82,7 +82,7 @@ export default defineConfig({
       ["meta", { property: "og:type", content: page === "index.md" ? "website" : "article" }],
       ["meta", { property: "og:site_name", content: name }]
     ]
-    // These need a complete URL.
+    // These tags need a complete URL.
     if (hostname !== undefined && address !== undefined) {
       head.push(["meta", { property: "og:url", content: address }], ["link", { rel: "canonical", href: address }])
       head.push(["meta", { property: "og:image", content: `${hostname}docs/pictures/dashboard-light.png` }])
@@ -102,7 +102,7 @@ export default defineConfig({
       { text: "Tutorial", link: "/docs/tutorial.html" },
       { text: "Documentation", items: sectionItems() },
       { text: "Examples", link: "/examples/", activeMatch: "^/examples/" },
-      // These are not pages of VitePress. With a target, the browser loads them.
+      // VitePress does not make these pages. With a target, the browser loads the address itself.
       { text: "Playground", link: "/playground/index.html", target: "_self" },
       ...(hasReference() ? [{ text: "API reference", link: "/reference/index.html", target: "_self" }] : []),
       { text: "Changes", link: "/CHANGELOG.html" }

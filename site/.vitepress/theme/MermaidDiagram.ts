@@ -4,7 +4,7 @@ import { defineComponent, h, onMounted, ref, watch } from "vue"
 
 let drawn = 0
 
-/** Diagrams are drawn one after the other, because Mermaid has one global configuration. */
+/** Mermaid has one global configuration, so the page draws diagrams one after the other. */
 let last: Promise<unknown> = Promise.resolve()
 
 let loading: Promise<Mermaid> | undefined
@@ -95,7 +95,7 @@ const draw = async (code: string, isDark: boolean): Promise<string> => {
     themeVariables: { ...(isDark ? dark : light), darkMode: isDark, fontFamily }
   })
   const { svg } = await mermaid.render(`diagram-${drawn++}`, code)
-  // On a narrow screen, the diagram scrolls instead of becoming too small to read.
+  // On a narrow screen, readers scroll the diagram. Otherwise its text is too small to read.
   const width = Number(/max-width: ([\d.]+)px/.exec(svg)?.[1] ?? 0)
   return (
     svg
@@ -105,7 +105,7 @@ const draw = async (code: string, isDark: boolean): Promise<string> => {
   )
 }
 
-/** Draws a diagram in the browser. Until it is drawn, and without scripts, the page shows its source. */
+/** Draws a diagram in the browser. Before that, and without scripts, the page shows the source of the diagram. */
 export const MermaidDiagram = defineComponent({
   props: { code: { type: String, required: true }, label: { type: String, required: true } },
   setup: (props) => {

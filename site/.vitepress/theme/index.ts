@@ -5,11 +5,11 @@ import { nextTick, onMounted, watch } from "vue"
 import "./style.css"
 import { MermaidDiagram } from "./MermaidDiagram.ts"
 
-/** Repairs what screen readers read in the default theme. */
+/** Corrects labels and roles of the default theme for screen readers. */
 const repair = (): void => {
-  // The label of the search button must not contain its key. The style sheet draws the key.
+  // Screen readers must not read the shortcut as part of the button's label. The style sheet draws the shortcut.
   for (const key of document.querySelectorAll(".DocSearch-Button-Key")) key.textContent = ""
-  // The heading of a group in the sidebar is a button, and a button must not contain another button.
+  // In the sidebar, a group heading is a button. A button must not contain another button.
   for (const caret of document.querySelectorAll('.VPSidebarItem .item[role="button"] .caret')) {
     for (const attribute of ["role", "tabindex", "aria-label"]) caret.removeAttribute(attribute)
     caret.setAttribute("aria-hidden", "true")
